@@ -307,7 +307,7 @@ t.test('hashes nothing if the input is cancelled, the passwords differ or the te
     const { code, stdout, stderr, modes } = await runInProcess(['hash'], input, true)
     t.same([code, stdout], [130, ''])
     t.match(stderr, /Nothing was hashed\.\n$/)
-    t.equal(modes.filter(mode => mode === 'echo').length, 1, 'the terminal shows again what is typed')
+    t.equal(modes.filter(mode => mode === 'echo').length, 1, 'the terminal echoes again')
   }
   t.match(
     await runInProcess(['hash'], ['correct horse\r', 'correct hearse\r'], true),

@@ -150,8 +150,8 @@ t.test('stops the boot for unknown ids, and for reasons without content', async 
     [{ ignored: {} }, /The option doctor has an unknown key 'ignored'\. Did you mean 'ignore'/],
     [false, /The option doctor must be an object/]
   ]
-  for (const [doctor, sentence] of table) {
-    const error = { code: 'AUTH_MISCONFIGURED', message: sentence }
+  for (const [doctor, message] of table) {
+    const error = { code: 'AUTH_MISCONFIGURED', message }
     await t.rejects(createApplication({}, doctor as never), error, JSON.stringify(doctor))
   }
 })

@@ -71,7 +71,7 @@ t.test('API keys page', async t => {
     t.same([(await use(old)).statusCode, (await use(keyIn(next.body))).statusCode], [200, 200])
     t.match((await use(old)).headers, { deprecation: /^@\d+$/, sunset: /GMT$/ })
     const [newer = ''] = idsIn((await ada.get('/keys')).body, 'rotate')
-    t.not(newer, id, 'what was replaced is not offered again')
+    t.not(newer, id, 'a replaced key cannot be rotated again')
     t.equal((await ada.post(`/keys/${newer}/rotate`, { overlap: '0' })).statusCode, 303)
     const last = await ada.get('/keys')
     t.same([(await use(keyIn(next.body))).statusCode, (await use(keyIn(last.body))).statusCode], [401, 200])

@@ -409,7 +409,7 @@ t.test('programs', async t => {
       ]
     )
     for (const operation of Object.values(paths).flatMap(item => Object.values(item))) {
-      t.match(operation, { summary: /^\w.+/, tags: [String] }, 'each operation says what it does')
+      t.match(operation, { summary: /^\w.+/, tags: [String] }, 'each operation has a summary and tags')
     }
     t.equal((await app.inject('/docs')).statusCode, 200)
   })

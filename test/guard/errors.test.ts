@@ -399,7 +399,7 @@ t.test('lets a function answer freely, and still refuses if the function fails',
   circle['circle'] = circle
   for (const form of [() => circle, async () => circle]) {
     const { app, route } = await build(form)
-    t.equal((await app.inject('/')).statusCode, 401, 'what no JSON can hold is refused all the same')
+    t.equal((await app.inject('/')).statusCode, 401, 'a circular body does not prevent the refusal')
     t.equal(route.reached, 0)
   }
   const { app } = await build(() => undefined)

@@ -31,7 +31,7 @@ t.test('Functions', async t => {
     for (const query of ['region=constructor', 'region=__proto__', 'region=eu&region=us', '', 'region=']) {
       t.equal((await post(query)).status, 400, query)
     }
-    t.strictSame(seen, ['us'], 'a function never sees what validation refuses')
+    t.strictSame(seen, ['us'], 'a function never sees a request that validation refuses')
     t.equal((await post('region=constructor', {})).status, 401, 'and anonymous callers learn nothing of it')
     t.equal(ran.length, 1)
   })
@@ -208,7 +208,7 @@ t.test('Functions', async t => {
     await ask('/string', as())
     t.equal(thrown.shift(), 'a string')
     t.equal((await ask('/nothing', as())).status, 500)
-    t.ok(thrown.shift() instanceof AuthError, 'what throws nothing in particular must not read as passed')
+    t.ok(thrown.shift() instanceof AuthError, 'a thrown undefined is no pass')
     t.strictSame(ran, [])
   })
 })

@@ -427,7 +427,7 @@ t.test('sets caching headers on answers to authenticated callers, unless the han
     await control(`${url}?early=${encodeURIComponent(value)}`, headers)
   t.equal(await early('max-age=5'), 'max-age=5, private', 'a hook before the guard does not know the caller')
   t.equal(await early('Public, max-age=5,s-maxage=60, must-revalidate'), 'max-age=5, must-revalidate, private')
-  t.equal(await early('public', '/', { 'x-plain': 'ann' }), 'private', 'also for what caches recognise by themselves')
+  t.equal(await early('public', '/', { 'x-plain': 'ann' }), 'private', 'also for a credential known to caches')
   t.equal(await early('private, max-age=5'), 'private, max-age=5')
   t.equal(await early('private', '/all/1', everything), 'private, no-store')
   t.equal(await early('no-store'), 'no-store')

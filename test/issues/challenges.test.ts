@@ -120,9 +120,9 @@ t.test('sends a challenge on every 401 of a session', async t => {
     'where another scheme has a challenge, none is made up'
   )
   t.same(await challenge('/asks'), [401, 'Cookie realm="web"'])
-  t.same(await challenge('/renew'), [401, 'Cookie realm="web"'], 'what reply.login threw')
-  t.same(await challenge('/throws', forged), [401, 'Cookie realm="web"'], 'what a handler threw')
-  t.same(await challenge('/guess'), [401, 'Cookie realm="web"'], 'what guesses.attempt threw')
+  t.same(await challenge('/renew'), [401, 'Cookie realm="web"'], 'an error of reply.login')
+  t.same(await challenge('/throws', forged), [401, 'Cookie realm="web"'], 'an error of a handler')
+  t.same(await challenge('/guess'), [401, 'Cookie realm="web"'], 'an error of guesses.attempt')
   const cookie = String((await app.inject('/login')).headers['set-cookie']).split(';')[0] ?? ''
   await new Promise(resolve => {
     setTimeout(resolve, 20)

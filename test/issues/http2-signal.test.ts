@@ -49,7 +49,7 @@ t.test('request.auth.signal does not watch an HTTP/2 request that was cancelled 
 
   const stream = await open()
   asked.at(-1)?.ask()
-  t.equal(watched.now, 1, 'one that goes on is watched')
+  t.equal(watched.now, 1, 'a request that continues is watched')
   stream.close(constants.NGHTTP2_CANCEL)
   await asked.at(-1)?.cancelled
   t.equal(watched.now, 0, 'until it is cancelled')

@@ -142,7 +142,7 @@ t.test('logs both origins on every refusal for the origin', async t => {
     t.match(await reason(url, { origin: 'null' }), "Origin is null, and the application's own is http://shop.test")
     t.match(await reason(url, { 'sec-fetch-site': 'same-site' }), 'Sec-Fetch-Site is same-site, and there is no Origin')
   }
-  t.ok((await reason('/', { origin: `https://${'a'.repeat(5000)}.test` })).length < 1000, 'what a client sends is cut')
+  t.ok((await reason('/', { origin: `https://${'a'.repeat(5000)}.test` })).length < 1000, 'the text of the client is cut')
 })
 
 t.test('names trustProxy in the reason if only the scheme or the port differs', async t => {

@@ -86,7 +86,7 @@ t.test('shares no earlier answer with a staleness of 0', async t => {
     'who asks after the revocation is refused'
   )
   answer()
-  t.equal(await before, 200, 'who asked before it was let in')
+  t.equal(await before, 200, 'the request from before the revocation is accepted')
 })
 
 t.test('ends streams if the store recovers too late', async t => {
@@ -127,8 +127,8 @@ t.test('ends streams if the store recovers too late', async t => {
   ] as const) { await inner.takeAll(kind, owner, except) }
   for (const listener of listeners) listener(null)
   await sleep(1_500)
-  t.same(streams.map(each => each.endedAt()), [null, null, null], 'nobody knows')
+  t.same(streams.map(each => each.endedAt()), [null, null, null], 'no stream ends while the store is down')
   tap.down = false
   await until(() => streams.every((each, n) => n === 2 || each.endedAt() !== null))
-  t.same(streams.map(each => each.endedAt() === null), [false, false, true], 'what is over ends')
+  t.same(streams.map(each => each.endedAt() === null), [false, false, true], 'the streams of ended credentials end')
 })

@@ -61,7 +61,7 @@ t.test('refuses details of an outcome that are no functions, and a watch that ha
   }
   for (const end of [undefined, 7, Promise.resolve(() => {})]) {
     const { status } = await answer(own(() => authenticated({ id: 'ann' }, { onRevoked: () => end as never })), read)
-    t.equal(status, 200, 'and nothing is thrown when the connection closes')
+    t.equal(status, 200, 'nothing is thrown when the connection closes')
   }
   t.strictSame(errors, ['undefined', '7', 'an object'].map(
     got => `onRevoked of the scheme 'own' must return a function that ends the watch. Got ${got}`

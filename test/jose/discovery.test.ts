@@ -59,7 +59,7 @@ t.test('tries the next location after an unusable answer, and remembers which on
     time.advance(3600)
     await statuses(keys.token({ iss: issuer }))
     await until(() => asked.length > 0)
-    t.same(asked.splice(0), [worked], 'first from then on, when the metadata is read anew')
+    t.same(asked.splice(0), [worked], 'it is tried first when the metadata is fetched again')
   }
   for (const path of Object.keys(documents)) documents[path] = undefined
   const { ask, log } = await createApp(t, { issuer, audience })

@@ -49,7 +49,7 @@ t.test('fetches at most twice per cooldown for unknown kids, even while the sour
         log.length = 0
       }
       t.same([...seen], [failure === null ? 401 : 503], `${String(failure)}: unknown kids`)
-      t.equal((await ask(provider.token())).status, 200, 'the known key goes on')
+      t.equal((await ask(provider.token())).status, 200, 'the known key is still accepted')
     }
     const heap = await usedHeap()
     await flood()

@@ -625,7 +625,7 @@ t.test('stops the boot for wrong limits, and names the option', async t => {
     [{ redis: 'redis://localhost' }, /limits\.redis must be a client of ioredis/],
     [{ redis: {} }, /limits\.redis must be a client of ioredis/]
   ]
-  for (const [limits, sentence] of table) {
+  for (const [limits, message] of table) {
     const app = Fastify()
     await t.rejects(
       async () => {
@@ -634,7 +634,7 @@ t.test('stops the boot for wrong limits, and names the option', async t => {
           limits: limits as LimitsOptions
         })
       },
-      { code: 'AUTH_MISCONFIGURED', message: sentence }
+      { code: 'AUTH_MISCONFIGURED', message }
     )
     await app.close()
   }
@@ -675,5 +675,5 @@ t.test('prepares the option store at boot, and names it if that fails', async t 
   )
   let closed = 0
   await boot({ ...memoryStore(), close: async () => { closed++ } })
-  t.equal(closed, 0, 'who made a store closes it')
+  t.equal(closed, 0, 'the application closes its own store')
 })

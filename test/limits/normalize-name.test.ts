@@ -107,7 +107,7 @@ t.test('the sketch never undercounts, releases reservations, and resets after it
   t.notOk(sketch.increment('victim', 5), 'others give it none back')
   t.ok(sketch.estimate('victim') >= 5)
   sketch.decrement('victim', 60_999)
-  t.ok(sketch.estimate('victim') >= 5, 'what was counted in another window is not taken back from this one')
+  t.ok(sketch.estimate('victim') >= 5, 'a count of another window is not released from this one')
   const before = sketch.estimate('victim')
   sketch.decrement('victim', 61_000)
   t.equal(sketch.estimate('victim'), before - 1)

@@ -36,11 +36,11 @@ t.test('a list of windows', async t => {
     t.strictSame((await heads())[0], 200)
     for (let i = 0; i < 9; i++) t.strictSame(await heads(), [429, policy, '"default-1";r=0;t=1'])
     await new Promise(resolve => setTimeout(resolve, 1_050))
-    t.strictSame([(await heads())[0], (await heads())[0]], [200, 200], 'what one window refused is not in the others')
+    t.strictSame([(await heads())[0], (await heads())[0]], [200, 200], 'a refused request counts in no other window')
     await new Promise(resolve => setTimeout(resolve, 1_050))
     const { status, headers } = await ask('/', as())
     t.equal(status, 429, 'the hour is used up')
-    t.ok(Number(headers['retry-after']) > 3_500, 'and says when it begins anew')
+    t.ok(Number(headers['retry-after']) > 3_500, 'and a Retry-After')
   })
 
   await t.test('with one window is the same as that window', async t => {
@@ -111,10 +111,10 @@ t.test('a mistake stops the boot, and names the place', async t => {
       'GET /x: config.auth.rateLimit[1].max must be a whole number'],
     ['a number', { rateLimit: 5 }, {}, 'GET /x: config.auth.rateLimit must be an object']
   ]
-  for (const [title, auth, setting, sentence] of table) {
+  for (const [title, auth, setting, message] of table) {
     const error = await bootError(app => { app.get('/x', authConfig(auth), () => '') }, setting)
     t.ok(error instanceof AuthError && error.code === 'AUTH_MISCONFIGURED', title)
-    t.match((error as Error).message, sentence, title)
+    t.match((error as Error).message, message, title)
   }
   const options: [limits: unknown, sentence: string][] = [
     [{ plans: [] }, 'The option limits.plans must be an object from the name of a plan'],
@@ -124,8 +124,8 @@ t.test('a mistake stops the boot, and names the place', async t => {
     [{ plans, requests: 'gold' }, "The option limits.requests names the plan 'gold'"],
     [{ requests: 'gold' }, 'The option limits.requests limits requests by plan, but the option limits.plans is missing']
   ]
-  for (const [limits, sentence] of options) {
-    t.match((await bootError(() => {}, { options: { limits } }) as Error).message, sentence)
+  for (const [limits, message] of options) {
+    t.match((await bootError(() => {}, { options: { limits } }) as Error).message, message)
   }
 })
 

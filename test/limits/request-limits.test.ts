@@ -18,7 +18,7 @@ const key = 'kX3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1'
 
 interface LogLine { readonly level: number, readonly msg?: string, readonly err?: { readonly message: string } }
 
-async function desk (t: Test, options: Partial<GatehouseOptions>, log: LogLine[] = []) {
+async function createApp (t: Test, options: Partial<GatehouseOptions>, log: LogLine[] = []) {
   const app = Fastify({ logger: { stream: { write: line => { log.push(JSON.parse(line) as LogLine) } } } })
   await app.register(plugin, { schemes: { service: apiKey({ keys: { [key]: { id: 'client' } } }) }, ...options })
   t.teardown(async () => { await app.close() })
@@ -26,7 +26,7 @@ async function desk (t: Test, options: Partial<GatehouseOptions>, log: LogLine[]
 }
 
 t.test('sends limit and remaining requests as in draft-ietf-httpapi-ratelimit-headers-10', async t => {
-  const app = await desk(t, {})
+  const app = await createApp(t, {})
   app.get('/limited', { config: { auth: { rateLimit: { max: 2, window: '1m' } } } }, async () => 'in')
   app.get('/free', async () => 'in')
   const ask = async (url: string) => app.inject({ url, headers: { 'x-api-key': key } })
@@ -51,7 +51,7 @@ t.test('sends limit and remaining requests as in draft-ietf-httpapi-ratelimit-he
 
 t.test('applies limits.requests to every route without a limit of its own, its group or the default', async t => {
   for (const limits of [{ requests: { max: 3, window: '1m' } }] as const) {
-    const app = await desk(t, { limits })
+    const app = await createApp(t, { limits })
     app.get('/plain', async () => 'in')
     app.get('/own', { config: { auth: { rateLimit: { max: 9, window: 60 } } } }, async () => 'in')
     app.get('/open', { config: { auth: false } }, async () => 'in')
@@ -69,7 +69,7 @@ t.test('applies limits.requests to every route without a limit of its own, its g
     ])
     t.match(app.gatehouse.audit().find(row => row.url === '/plain')?.rules, ['at most 3 requests in 60 s'])
   }
-  const said = await desk(t, {
+  const said = await createApp(t, {
     limits: { requests: { max: 3, window: 60 } },
     default: { schemes: 'service', rateLimit: { max: 5, window: 60 } }
   })
@@ -82,7 +82,7 @@ t.test('applies limits.requests to every route without a limit of its own, its g
 
 t.test("counts the limit of a credential across all routes, in addition to the route's limit", async t => {
   const schemes = { keys: limitedKeys({ a: { id: 'a', max: 3, window: '1h' }, b: { id: 'b', max: 3, window: 3600 } }) }
-  const app = await desk(t, { schemes })
+  const app = await createApp(t, { schemes })
   app.get('/one', async () => 'in')
   app.get('/two', { config: { auth: { rateLimit: { max: 2, window: 60 } } } }, async () => 'in')
   app.get('/hooked', { config: { auth: false }, onRequest: app.gatehouse.guard('keys') }, async () => 'in')
@@ -115,7 +115,7 @@ t.test('answers 503 for an invalid limit of a credential', async t => {
     number: Object(3) as object
   }
   const log: LogLine[] = []
-  const app = await desk(t, { schemes: { keys: limitedKeys(wrong as Record<string, OwnRateLimit>) } }, log)
+  const app = await createApp(t, { schemes: { keys: limitedKeys(wrong as Record<string, OwnRateLimit>) } }, log)
   app.get('/', async () => 'in')
   for (const key of Object.keys(wrong)) {
     const answer = await app.inject({ url: '/', headers: { 'x-key': key } })
@@ -149,8 +149,8 @@ t.test('counts requests in Redis if a client is given, and answers 503 if Redis 
   }
   const log: LogLine[] = []
   const apps = [
-    await desk(t, { limits: { redis, requests: { max: 2, window: 60 } } }, log),
-    await desk(t, { limits: { redis, requests: { max: 2, window: 60 } } })
+    await createApp(t, { limits: { redis, requests: { max: 2, window: 60 } } }, log),
+    await createApp(t, { limits: { redis, requests: { max: 2, window: 60 } } })
   ]
   for (const app of apps) app.get('/', async () => 'in')
   const ask = async (i: number) => apps[i]?.inject({ url: '/', headers: { 'x-api-key': key } })
@@ -174,7 +174,7 @@ t.test('counts requests in Redis if a client is given, and answers 503 if Redis 
 })
 
 t.test('counts a request once if a hook has the same limit as the route', async t => {
-  const app = await desk(t, {})
+  const app = await createApp(t, {})
   const rateLimit = { max: 2, window: 60 }
   const preHandler = app.gatehouse.guard({ schemes: 'service', rateLimit })
   app.get('/', { config: { auth: { rateLimit } }, preHandler }, async () => 'in')
@@ -185,7 +185,7 @@ t.test('counts a request once if a hook has the same limit as the route', async 
 })
 
 t.test('counts a request once for each of several limits, in any order of the guards', async t => {
-  const app = await desk(t, {})
+  const app = await createApp(t, {})
   const limits = [{ max: 9, window: 60 }, { max: 5, window: 60 }] as const
   const [wide, narrow] = limits.map(rateLimit => app.gatehouse.guard({ schemes: 'service', rateLimit }))
   app.get('/', { preHandler: [wide, narrow, wide, narrow] as never }, async () => 'in')
@@ -195,7 +195,7 @@ t.test('counts a request once for each of several limits, in any order of the gu
 
 t.test('counts principals apart whose realms and ids are the same text together', async t => {
   const keys = { [key]: { realm: 'a', id: 'bc' }, [`${key}2`]: { realm: 'ab', id: 'c' } }
-  const app = await desk(t, { schemes: { service: apiKey({ keys }) } })
+  const app = await createApp(t, { schemes: { service: apiKey({ keys }) } })
   app.get('/', { config: { auth: { rateLimit: { max: 1, window: '1m' } } } }, async () => 'in')
   for (const each of [key, `${key}2`]) {
     const ask = async () => (await app.inject({ url: '/', headers: { 'x-api-key': each } })).statusCode
@@ -204,7 +204,7 @@ t.test('counts principals apart whose realms and ids are the same text together'
 })
 
 t.test('asks the functions of a route after its limit, and not for a request above it', async t => {
-  const app = await desk(t, {})
+  const app = await createApp(t, {})
   let calls = 0
   const when = () => { calls++; return false }
   app.get('/', { config: { auth: { when, rateLimit: { max: 1, window: '1m' } } } }, async () => 'in')
@@ -215,7 +215,7 @@ t.test('asks the functions of a route after its limit, and not for a request abo
 t.test('logs the fault of a function that chooses a plan, once', async t => {
   const log: LogLine[] = []
   const plans = { free: { max: 1, window: 60 } }
-  const app = await desk(t, { limits: { plans } }, log)
+  const app = await createApp(t, { limits: { plans } }, log)
   app.get('/', { config: { auth: { rateLimit: () => 'gold' as never } } }, async () => 'in')
   const { statusCode } = await app.inject({ url: '/', headers: { 'x-api-key': key } })
   t.equal(statusCode, 500)
@@ -226,7 +226,7 @@ t.test('logs the fault of a function that chooses a plan, once', async t => {
 })
 
 t.test('counts a HEAD request as a GET', async t => {
-  const app = await desk(t, {})
+  const app = await createApp(t, {})
   app.get('/', { config: { auth: { rateLimit: { max: 2, window: '1m' } } } }, async () => 'in')
   const ask = async (method: 'GET' | 'HEAD') => (
     await app.inject({ method, url: '/', headers: { 'x-api-key': key } })
@@ -235,7 +235,7 @@ t.test('counts a HEAD request as a GET', async t => {
 })
 
 t.test('counts a HEAD request as one of the route that it belongs to, which may have more methods', async t => {
-  const app = await desk(t, {})
+  const app = await createApp(t, {})
   const config = { auth: { rateLimit: { max: 3, window: '1m' } } } as const
   app.route({ method: ['POST', 'GET'], url: '/both', config, handler: async () => 'in' })
   app.route({ method: ['PUT', 'PATCH'], url: '/both', config, handler: async () => 'in' })
@@ -248,7 +248,7 @@ t.test('counts a HEAD request as one of the route that it belongs to, which may 
 })
 
 t.test('limits a route whose caller has a session', async t => {
-  const app = await desk(t, { schemes: { web: session({ secret: key }) } })
+  const app = await createApp(t, { schemes: { web: session({ secret: key }) } })
   app.post('/login', { config: { auth: false } }, async (_request, reply) => { await reply.login({ id: 'ann' }) })
   app.post('/logout', { config: { auth: { rateLimit: { max: 1, window: '1m' } } } }, async (_request, reply) => {
     await reply.logout()

@@ -277,7 +277,7 @@ t.test('consent: false does not hold for a native client, whose name any program
     t.equal(await statusOf('native', uri), 200, uri)
   }
   t.equal(await statusOf('both', 'http://127.0.0.1:4000/cb'), 200)
-  t.equal(await statusOf('both', 'https://both.example.com/cb'), 303, 'a site of its own proves who it is')
+  t.equal(await statusOf('both', 'https://both.example.com/cb'), 303, 'the host of a redirect URI identifies the client')
   t.equal(await statusOf('confidential', 'http://127.0.0.1:4000/cb'), 303, 'so does a secret')
 })
 

@@ -141,7 +141,7 @@ for (const { id, title, requests, expect: { status } } of entries) {
       t.equal(statuses.filter(each => each === 400).length, 49)
     } else if (typeof status === 'string') t.same(statuses, sequences[id])
     else for (const each of statuses) t.ok([status].flat().includes(each), String(each))
-    t.ok(invariants[id]?.(answers) ?? true, 'and so are the answers')
+    t.ok(invariants[id]?.(answers) ?? true, 'the responses are as expected')
   })
 }
 

@@ -166,7 +166,7 @@ t.test('a public client of the store walks the code flow', async t => {
   const refresh = { grant_type: 'refresh_token', client_id: id, refresh_token: tokens.body.refresh_token }
   t.match(await post(app, '/oauth/token', refresh), { status: 400, body: { error: 'invalid_client' } })
   t.equal((await call(app, tokens.body.access_token)).status, 401)
-  t.equal(await grants.revoke(String(grant?.id)), true, 'and can be taken from the list')
+  t.equal(await grants.revoke(String(grant?.id)), true, 'and can be revoked from the list')
   t.same(await grants.list(), [])
 })
 

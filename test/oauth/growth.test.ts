@@ -61,7 +61,7 @@ async function flood (app: FastifyInstance, from: number, to: number): Promise<s
 
 t.test(`${count} codes, refresh tokens, clients and kids that were never issued leave nothing behind`, async t => {
   const app = await serverApp(t)
-  t.same(await flood(app, 0, 500), [], 'each is refused as what it is')
+  t.same(await flood(app, 0, 500), [], 'each has its expected status')
   const before = await usedHeap()
   t.same(await flood(app, 500, 500 + count), [])
   const grown = (await usedHeap() - before) / 1_048_576

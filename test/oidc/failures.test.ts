@@ -200,7 +200,7 @@ t.test('logins go on with known metadata while it is fetched again', async t => 
   t.equal(count(), 1)
   answers[place] = html(500)
   time.advance(1)
-  t.equal((await browser.send('/login/idp')).status, 302, 'nobody waits')
+  t.equal((await browser.send('/login/idp')).status, 302, 'nobody has to wait')
   t.ok(await until(() => count() > 1))
   t.equal((await browser.send('/login/idp')).status, 302, 'the failure disturbs nobody')
 })

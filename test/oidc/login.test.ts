@@ -83,7 +83,7 @@ t.test('supports two providers in one application', async t => {
   const first = await begin(browser)
   t.equal((await browser.visit('/login/other')).body, 'home')
   t.match(JSON.parse((await browser.visit('/me')).body), { id: 'bob' })
-  t.equal((await browser.visit(first.page.location ?? '')).status, 200, 'the other login goes on')
+  t.equal((await browser.visit(first.page.location ?? '')).status, 200, 'the other login continues')
   t.match(JSON.parse((await browser.visit('/me')).body), { id: 'ann' })
 })
 

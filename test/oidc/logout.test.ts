@@ -34,7 +34,7 @@ t.test('ends the session here and at the provider', async t => {
   const ended = await browser.visit(`${issuer}/session/end/confirm`, { method: 'POST', form: { xsrf, logout: 'yes' } })
   t.match(ended, { url: `${origin}/`, body: 'home' })
   person.id = 'bob'
-  t.match(JSON.parse((await browser.visit('/me')).body), { id: 'bob' }, 'the provider asks who it is')
+  t.match(JSON.parse((await browser.visit('/me')).body), { id: 'bob' }, 'the provider asks for a login')
 })
 
 t.test('sends the provider the ID token, the client and the return URL', async t => {

@@ -60,7 +60,7 @@ t.test('a login that is older than a route allows is 403, so that nothing loops'
     t.equal(page.status, status, String(authTime))
     if (status === 403) t.match(page.body, /the provider did not confirm/)
     else t.equal(page.location, '/danger')
-    t.equal((await browser.send('/me')).status, 200, 'the session goes on')
+    t.equal((await browser.send('/me')).status, 200, 'the session continues')
     t.equal((await browser.send('/danger')).status, status === 303 ? 200 : 302)
   }
 })

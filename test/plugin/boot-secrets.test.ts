@@ -24,7 +24,7 @@ const ledger = new Ledger()
 const wrong = (name: string, length = 32): string => ledger.keep(name, random(length))
 const { logger, lines } = tracing()
 const log = Fastify({ logger }).log
-let told = ''
+let output = ''
 
 /** Records a boot error in every form in which it may be logged or inspected. */
 function logInEveryWay (error: unknown): void {
@@ -32,7 +32,7 @@ function logInEveryWay (error: unknown): void {
   log.error(error)
   const inspected = inspect(error, { depth: 9, showHidden: true })
   const forms = [String(error), (error as Error).stack, inspected, JSON.stringify(error)]
-  told += `${forms.join('\n')}\n`
+  output += `${forms.join('\n')}\n`
 }
 
 async function boots (schemes: Readonly<Record<string, unknown>>, more: object = {}): Promise<void> {
@@ -141,14 +141,14 @@ const mistakes: Readonly<Record<string, () => unknown>> = {
 
 t.test('no representation of a boot error reveals a secret', async t => {
   for (const [what, boot] of Object.entries(mistakes)) {
-    const before = told.length
+    const before = output.length
     try {
       await boot()
       t.fail(`${what} was accepted`)
     } catch (error) {
       logInEveryWay(error)
-      t.same(ledger.found(told.slice(before)), [], what)
+      t.same(ledger.found(output.slice(before)), [], what)
     }
   }
-  ledger.check(t, { 'what the errors say': told, 'the log at trace': lines() })
+  ledger.check(t, { 'what the errors say': output, 'the log at trace': lines() })
 })

@@ -167,7 +167,7 @@ t.test('requires a user for sessions and keys, and a lifetime that a store can h
     code: 'AUTH_FAULT',
     detail: /up to the year 9999/
   })
-  t.match(await apiKeys.of(owner).list(), [{ id, replacedBy: null }], 'and nothing is left of what was refused')
+  t.match(await apiKeys.of(owner).list(), [{ id, replacedBy: null }], 'the refused calls changed nothing')
 })
 
 t.test('requires a principal as the bound of a key', async t => {

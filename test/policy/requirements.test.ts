@@ -121,7 +121,7 @@ t.test('The list of roles', async t => {
       403,
       'a scope with the name of a role is no role'
     )
-    t.equal((await ask('/not-clerk', as({ roles: ['owner'] }))).status, 403, 'none knows what is included')
+    t.equal((await ask('/not-clerk', as({ roles: ['owner'] }))).status, 403, 'a none rule sees the included roles')
     t.equal((await ask('/no-reader', as({ roles: ['admin'] }))).status, 403)
     for (const [role, status] of [['clerk', 403], ['guest', 403], ['owner', 403], ['auditor', 200]] as const) {
       t.equal((await ask('/neither', as({ roles: [role] }))).status, status, `none of two: ${role}`)

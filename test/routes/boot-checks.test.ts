@@ -175,7 +175,7 @@ t.test('accepts a later onRoute that adds hooks, schemas or other config', async
   app.get('/error', { onError }, counted().handler)
   t.same([await statuses(app, '/a'), await statuses(app, '/b')], [[401, 200], [401, 200]])
   t.same(ran.filter(each => each === 'own').length, 2, 'each route ran the shared hook once')
-  t.equal(shared.length, 1, 'what the caller shares is as it was')
+  t.equal(shared.length, 1, 'the shared array is unchanged')
   t.ok(ran.includes('own onError'), "the caller's own onError hook still runs")
 })
 

@@ -303,7 +303,7 @@ t.test('does not guard what app.use mounts with @fastify/middie, in any order', 
       [200, 'from a middleware'],
       `registered ${order}: nobody was asked for a credential`
     )
-    t.equal(await get(app, '/x'), 401, 'what the middleware passes on is protected')
+    t.equal(await get(app, '/x'), 401, 'a request that the middleware passes on is guarded')
     t.equal(page.reached, 0)
     t.notOk(app.gatehouse.audit().some(row => row.url === '/mounted' && row.access === 'public'))
   }

@@ -66,14 +66,14 @@ async function expectFaults (
     ...fields.flatMap(name => [{}, undefined].map(field => [`value.${name}`, withField(name, field)] as const)),
     ['value must', record => ({ ...record, value: ['a list'] as unknown as JsonObject })]
   ]
-  for (const [sentence, damage] of damages) {
+  for (const [reason, damage] of damages) {
     state.damage = damage
     const outcome = await read().catch((error: unknown) => error)
     state.damage = whole
     const reasons = log?.take() ?? [(outcome as { detail?: string }).detail]
-    t.match(reasons, [new RegExp(`of the kind '${kind}' cannot be read: ${sentence}`)], sentence)
+    t.match(reasons, [new RegExp(`of the kind '${kind}' cannot be read: ${reason}`)], reason)
     t.equal(reasons.length, 1, 'one line')
-    t.match(outcome, log === null ? { code: 'AUTH_FAULT' } : { status: 500 }, `${sentence}: a fault`)
+    t.match(outcome, log === null ? { code: 'AUTH_FAULT' } : { status: 500 }, `${reason}: a fault`)
   }
 }
 
@@ -139,7 +139,7 @@ t.test('a consent that cannot be read does not stand for the person', async t =>
   })
   const consents = app.gatehouse.oauth.consents.of(ann)
   await expectFaults(t, { kind: 'oauth-consent', fields, state, log: null }, () => consents.list())
-  t.match((await visit(app, authorizePath(), cookie)).params, { code: String }, 'it is whole again')
+  t.match((await visit(app, authorizePath(), cookie)).params, { code: String }, 'it is undamaged again')
 })
 
 t.test('a client that cannot be read is not let in', async t => {
@@ -163,7 +163,7 @@ t.test('a client that cannot be read is not let in', async t => {
     t.match(log.take(), [/cannot be read: value\.secrets\[0\]/])
   }
   state.damage = record => record
-  t.equal((await ask()).status, 200, 'it is whole again')
+  t.equal((await ask()).status, 200, 'it is undamaged again')
 })
 
 t.test('a change keeps what a later version has written to a client', async t => {

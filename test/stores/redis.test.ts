@@ -36,7 +36,7 @@ t.test('shares one connection between all listeners, and routes each message', a
   t.same([made, line.asked], [1, []], 'nothing is asked before there is a connection')
   line.emit('ready')
   await Promise.resolve()
-  t.same([line.asked, heard], [['+a b'], []], 'what failed is asked again')
+  t.same([line.asked, heard], [['+a b'], []], 'a failed subscription is repeated')
   line.status = 'ready'
   line.emit('ready')
   await new Promise(resolve => setImmediate(resolve))

@@ -27,18 +27,18 @@ for (const [number, backend] of (await backends()).entries()) {
         secrets, store, form, server: { logger }, publicKey, ...redis === undefined ? {} : { redis }
       })
       t.teardown(async () => { await app.close(); redis?.disconnect() })
-      const life = new ApplicationRun(t, { app, send: await createSender(app, overSocket), ledger, secrets })
-      await life.sessions()
-      await life.keys()
-      await life.others()
-      await life.grants()
-      await life.faults()
+      const run = new ApplicationRun(t, { app, send: await createSender(app, overSocket), ledger, secrets })
+      await run.sessions()
+      await run.keys()
+      await run.others()
+      await run.grants()
+      await run.faults()
       const before = await state.dump()
-      await life.outage(() => state.break())
+      await run.outage(() => state.break())
       const audit = JSON.stringify(app.gatehouse.audit()) + app.printRoutes({ commonPrefix: false, includeMeta: true })
       await app.close()
       ledger.check(
-        t, { ...before, 'the log at trace': lines(), 'what callers are told': life.refusals, 'the audit': audit }
+        t, { ...before, 'the log at trace': lines(), 'what callers are told': run.refusals, 'the audit': audit }
       )
     })
   }

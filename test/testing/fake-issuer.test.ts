@@ -300,7 +300,7 @@ t.test('exchanges a code once, for the client that asked for it', async t => {
   socket.write('POST /token HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\ncode=')
   await setTimeout(50)
   socket.destroy()
-  t.equal((await exchange({ ...good, code: await codeFor() })).status, 200, 'and the provider goes on')
+  t.equal((await exchange({ ...good, code: await codeFor() })).status, 200, 'the provider still works')
 })
 
 t.test('refuses claims that are no object', async t => {

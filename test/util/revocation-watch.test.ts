@@ -10,25 +10,25 @@ const silent = { error: () => {} }
 
 t.test('notifies each watcher once, none that stopped, and keeps checking while one waits', async t => {
   const asked: string[] = []
-  const told: string[] = []
+  const notified: string[] = []
   const watchers = new RevocationWatch({ interval: 20, lookUp: async id => { asked.push(id) }, log: silent })
-  const tell = () => { told.push('a') }
-  watchers.add('a', tell)
-  watchers.add('a', tell)
-  watchers.add('a', () => { told.push('never') })()
+  const notify = () => { notified.push('a') }
+  watchers.add('a', notify)
+  watchers.add('a', notify)
+  watchers.add('a', () => { notified.push('never') })()
   t.same(asked, ['a', 'a', 'a'], 'each may have ended since it was looked up')
   while (asked.length < 6) await pause(10)
   watchers.notify('a')
   watchers.notify('a')
-  t.same(told, ['a', 'a'])
+  t.same(notified, ['a', 'a'])
   watchers.check('a')
   const { length } = asked
   await pause(50)
   t.equal(asked.length, length, 'nobody waits')
-  watchers.add('b', tell)
+  watchers.add('b', notify)
   watchers.close()
   watchers.notify('b')
-  t.same(told, ['a', 'a'])
+  t.same(notified, ['a', 'a'])
 })
 
 t.test('a watcher that was notified and then stops leaves later watchers of the same entry alone', async t => {

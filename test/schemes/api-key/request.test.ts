@@ -97,7 +97,7 @@ t.test('does not cache a look-up that began before a revocation', async t => {
   held.on = false
   await keys.ofAnyOwner().revoke(record.id)
   held.release()
-  t.equal(await asked, 200, 'who asked before is answered')
+  t.equal(await asked, 200, 'the earlier request is answered')
   t.equal(await status(key), 401)
 })
 
@@ -221,7 +221,7 @@ t.test('writes last uses in batches, outside of requests', async t => {
   t.equal(tap.count('swap'), 0)
   t.match((await keys.ofAnyOwner().get(record.id))?.lastUsedAt, /^\d{4}-/, 'shown at once where it was used')
   await app.close()
-  t.equal(tap.count('swap'), 1, 'closing writes what is left')
+  t.equal(tap.count('swap'), 1, 'closing writes the remaining uses')
 
   const next = await createInstance(t, {}, { store: tap.store })
   const first = (await next.keys.ofAnyOwner().get(record.id))?.lastUsedAt

@@ -185,7 +185,7 @@ t.test('calls verify with the key and the request, and answers 500 if it throws'
   }
   t.same(await ask('ann'), [200, { id: 'ann', realm: 'https://id.test', scopes: [], roles: [], team: 7 }])
   t.match(await ask('later'), [200, { id: 'later', realm: 'service' }])
-  t.match(await ask('query'), [200, { id: 'query' }], 'what a query builder returns can be waited for')
+  t.match(await ask('query'), [200, { id: 'query' }], 'a thenable of a query builder is awaited')
   for (const key of ['null', 'nobody', 'undefined', 'false', 'notValid']) {
     t.match(await ask(key), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
   }

@@ -301,7 +301,7 @@ t.test('creates no key with more rights than its owner', async t => {
   )
   const rights = { scopes: ['orders:read', 'reports'], roles: ['clerk', 'admin'] }
   const { record } = await keys.of(ann).create({ name: 'k', ...rights })
-  t.match(record, rights, 'roles count for what they include')
+  t.match(record, rights, 'roles include other rights')
   for (const more of [{ scopes: ['orders:write'] }, { roles: ['root'] }, { scopes: ['orders:read', '__proto__'] }]) {
     await t.rejects(keys.of(ann).create({ name: 'k', ...more }), { code: 'AUTH_ACCESS_DENIED' })
     await t.rejects(keys.ofAnyOwner().update(record.id, more), { code: 'AUTH_ACCESS_DENIED' })

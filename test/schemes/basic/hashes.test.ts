@@ -231,7 +231,7 @@ t.test('caches a password for its address until five others were tried there', a
   t.equal(remembers('right'), false)
   await check('ann')
   t.equal(clock.verified, 2)
-  t.equal(remembers('right'), true, 'verified anew, it is remembered anew')
+  t.equal(remembers('right'), true, 'verified again, it is cached again')
   t.equal(cache.has(['ann', 'right', 'another hash', '192.0.2.1']), false, 'not after a change of the password')
   t.equal(cache.has(['ben', 'right', 'hash', '192.0.2.1']), false, 'nor for somebody else')
 })
@@ -250,7 +250,7 @@ t.test('shares one check between equal concurrent requests, and caches no error'
   const broken = () => cache.check(['ben', 'right', 'hash', '192.0.2.1'], async () => { throw new Error('down') })
   await Promise.all([broken(), broken()].map(each => t.rejects(each, { message: 'down' })))
   t.equal(await check('ben'), true)
-  t.equal(cache.has(['ben', 'right', 'hash', '192.0.2.1']), true, 'what is remembered is said without waiting')
+  t.equal(cache.has(['ben', 'right', 'hash', '192.0.2.1']), true, 'a cached result needs no promise')
   t.equal(cache.has(['ann', 'wrong', 'hash', '192.0.2.1']), false)
 })
 

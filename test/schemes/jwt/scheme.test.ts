@@ -272,7 +272,7 @@ t.test('makes the principal from the claims that the option principal names', as
     t.equal(await word(scheme, hsToken({ ...good, ...more })), 'invalid', JSON.stringify(more))
   }
   const byPrototype = await made({ ...base, principal: { id: ['constructor', 'name'] } })
-  t.equal(await word(byPrototype, hsToken()), 'invalid', 'what is inherited is no claim')
+  t.equal(await word(byPrototype, hsToken()), 'invalid', 'inherited properties are no claims')
   const inPart = await made({ ...base, principal: { roles: 'groups' } })
   t.match(await ask(inPart, hsToken({ groups: ['admin'], roles: 7 })), {
     principal: { id: 'user-1', scopes: ['orders:read'], roles: ['admin'] }

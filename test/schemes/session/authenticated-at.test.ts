@@ -52,5 +52,5 @@ t.test('refuses a time that is none, and one for a renewal', async t => {
   const { ask, enter } = await createInstance({ after: withCallback(new Date(), { renew: true }) })
   const { cookie } = await enter()
   t.equal((await ask('/callback', { cookie })).status, 500)
-  t.equal((await ask('/me', { method: 'GET', cookie })).status, 200, 'the session goes on')
+  t.equal((await ask('/me', { method: 'GET', cookie })).status, 200, 'the session continues')
 })

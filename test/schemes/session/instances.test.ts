@@ -191,7 +191,7 @@ t.test('refuses a revoked session within the staleness without notifications, an
   t.equal(await b.status(cookie), 200)
   const asked = state.calls.length
   t.equal(await b.status(cookie), 200)
-  t.equal(state.calls.length, asked, 'what was said a moment ago is believed, without asking')
+  t.equal(state.calls.length, asked, 'a recent answer is used, without a store call')
   await a.sessions.ofAnyOwner().revoke(id)
   time.advance(4.9)
   t.equal(await b.status(cookie), 200)
@@ -199,7 +199,7 @@ t.test('refuses a revoked session within the staleness without notifications, an
   t.equal(await b.status(cookie), 401)
   const refused = state.calls.length
   t.equal(await b.status(cookie), 401)
-  t.equal(state.calls.length, refused, 'and so is what closes')
+  t.equal(state.calls.length, refused, 'the refusal is cached too')
   time.advance(-100)
   t.equal(await b.status(cookie), 401, 'a clock that was set back opens nothing')
 })
@@ -334,7 +334,7 @@ t.test('discards a look-up that was running when the session ended', async t => 
   t.equal(await a.status(cookie), 401)
   go()
   t.equal(await early, 200, 'it came before')
-  t.equal(await a.status(cookie), 401, 'what it was told is not remembered')
+  t.equal(await a.status(cookie), 401, 'the late answer is not cached')
 })
 
 t.test('refuses a session without a store record once there is a store', async t => {

@@ -174,7 +174,7 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
     t.match(setCookies[0], /Max-Age=/, 'kept as before')
     const { body: is } = await ask('/me', { method: 'GET', cookie })
     t.not(is.session, was.session)
-    t.same([is.authenticatedAt, is.data], [was.authenticatedAt, { step: 1 }], 'nobody proved anything anew')
+    t.same([is.authenticatedAt, is.data], [was.authenticatedAt, { step: 1 }], 'the person did not authenticate again')
     t.equal(await status(before.cookie), 401)
     const { cookie: third } = await ask('/login', { cookie, body: { renew: true, data: { step: 2 } } })
     t.same((await ask('/me', { method: 'GET', cookie: third })).body.data, { step: 2 })

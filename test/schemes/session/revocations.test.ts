@@ -77,10 +77,10 @@ t.test('ends a session by id for the given owner, or for anybody', t => {
   )
   list.endOwned('a', { realm: 'web', id: 'mallory' })
   list.endOwned('a', { realm: 'web', id: 'alice' })
-  t.equal(list.denies(sessionOf('a', 'alice', time.now())), true, 'the second of two who name it is heard too')
+  t.equal(list.denies(sessionOf('a', 'alice', time.now())), true, 'the second of two owners of one id counts too')
   list.endOfAnyOwner('b')
   list.endOwned('b', { realm: 'web', id: 'mallory' })
-  t.equal(list.denies(sessionOf('b', 'alice', time.now())), true, 'what is over for anybody stays so')
+  t.equal(list.denies(sessionOf('b', 'alice', time.now())), true, 'an end for any owner remains')
   t.end()
 })
 
@@ -128,7 +128,7 @@ t.test('compacts the entries of an owner with too many of them, without affectin
   t.ok(told.folds > 0)
   t.equal(ended.every(each => list.denies(each)), true, 'nothing that ended comes back')
   t.equal(others.every(each => list.denies(each)), true)
-  t.equal(list.denies(shared), true, 'what two have named is over for the second')
+  t.equal(list.denies(shared), true, 'an id with two owners has ended for the second')
   t.equal(list.denies(spared), false)
   t.equal(
     others.some(({ principal }) => list.denies(sessionOf('x', principal.id, begun))),
@@ -185,7 +185,7 @@ t.test('compacts too many ends of all into one instant for everybody, the oldest
   t.ok(told.folds > 0)
   t.equal(Array.from({ length: 3_000 }, (_, n) => list.denies(sessionOf('x', `p${n}`, begun))).every(Boolean), true)
   t.equal(list.denies(sessionOf('x', 'q', begun)), true, 'an old session of somebody else: the price')
-  t.equal(list.denies(sessionOf('x', 'q', time.now() + 1)), false, 'a young one goes on')
+  t.equal(list.denies(sessionOf('x', 'q', time.now() + 1)), false, 'a later session is still valid')
   t.ok(list.after({ realm: 'web', id: 'q' }) > begun, 'and so does a new login')
   t.end()
 })

@@ -425,7 +425,7 @@ t.test('describes itself in OpenAPI', async t => {
   })
   t.ok(Object.isFrozen(scheme))
   t.notOk('loginPath' in ((await bareApp()).sessions ?? {}))
-  t.notOk('login' in scheme, 'what it offers to applications is no part of the scheme')
+  t.notOk('login' in scheme, 'its features are not part of the scheme')
 })
 
 t.test('types principals and data by the interfaces of the application', async t => {
