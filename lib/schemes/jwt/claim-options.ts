@@ -62,12 +62,22 @@ export function parseRequiredClaims (value: unknown, option: string): RequiredCl
     }
     if (values.length > 0 && values.every(isClaimValue)) return Object.freeze([name, Object.freeze(values)] as const)
     throw misconfigured(`${option}.${name} must be the accepted value of the claim, or a list of them: strings, ` +
-      `numbers, true or false. Got ${describeValue(accepted)}.`)
+      `numbers, true or false. Got ${describeClaimText(accepted)}.`)
   }))
 }
 
 function isClaimValue (value: unknown): value is ClaimValue {
-  return value === true || value === false || Number.isFinite(value) || (typeof value === 'string' && value !== '')
+  return value === true || value === false || Number.isFinite(value) || isClaimText(value)
+}
+
+/** Returns true for a text that a claim may equal. With a line break of a file at its end, it would match no token. */
+export function isClaimText (value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.trim() === value
+}
+
+/** Describes a value that is not accepted in place of such a text. */
+export function describeClaimText (value: unknown): string {
+  return typeof value === 'string' && value !== '' ? 'a text with white space around it' : describeValue(value)
 }
 
 function parsePath (value: unknown, option: string): readonly string[] {

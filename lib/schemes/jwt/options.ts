@@ -20,7 +20,9 @@ import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { asGiven, duration, functionOf, listOf, object, oneOf, optional, text } from '../../util/options.js'
 import type { Parsed, Parser } from '../../util/options.js'
-import { defaultClaimNames, noClaims, parseClaimNames, parseRequiredClaims } from './claim-options.js'
+import {
+  defaultClaimNames, describeClaimText, isClaimText, noClaims, parseClaimNames, parseRequiredClaims
+} from './claim-options.js'
 import type { ClaimNames, ClaimNameSettings } from './claim-options.js'
 import { parseDescription } from './openapi.js'
 import type { TokenDescription } from './openapi.js'
@@ -331,25 +333,24 @@ function missing (hint: string): Parser<null> {
 
 function parseIssuer (value: unknown, option: string): string | null {
   if (value === false) return null
-  if (typeof value === 'string' && value !== '') return value
+  if (isClaimText(value)) return value
   throw misconfigured(`${option} must be the exact 'iss' of the tokens, or false to accept tokens of any issuer. Got ` +
-    `${describeValue(value)}.`)
+    `${describeClaimText(value)}.`)
 }
 
 function parseIssuerOfSeveral (value: unknown, option: string): string {
-  if (typeof value === 'string' && value !== '') return value
+  if (isClaimText(value)) return value
   throw misconfigured(`${option} must be the exact 'iss' of the tokens, which identifies each of several issuers. ` +
-    `Got ${describeValue(value)}.`)
+    `Got ${describeClaimText(value)}.`)
 }
 
 function parseAudience (value: unknown, option: string): readonly string[] | null {
   if (value === false) return null
   const list: readonly unknown[] = Array.isArray(value) ? [...value] : [value]
-  if (list.length > 0 && list.every(each => typeof each === 'string' && each !== '')) {
-    return Object.freeze(list as string[])
-  }
+  if (list.length > 0 && list.every(isClaimText)) return Object.freeze(list)
+  const wrong = list.length === 1 ? list[0] : value
   throw misconfigured(`${option} must be the 'aud' of this application, a list of them, or false to accept tokens ` +
-    `for any audience. Got ${describeValue(value)}.`)
+    `for any audience. Got ${describeClaimText(wrong)}.`)
 }
 
 function parsePrincipal (value: unknown, option: string): Mapping | ClaimNameSettings {

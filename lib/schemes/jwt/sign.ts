@@ -14,7 +14,7 @@ import { verifyCompact } from '../../jose/jws.js'
 import { readKey, unwrap } from '../../jose/key-material.js'
 import { principalFrom } from '../../kit/principal.js'
 import { describeValue, joinNames } from '../../util/describe.js'
-import { isMap, isObject } from '../../util/objects.js'
+import { isMap, isObject, jsonObject } from '../../util/objects.js'
 import { atRunTime, isScopeToken } from '../../util/options.js'
 import { checkGuessable } from './issuers.js'
 import type { Trust } from './issuers.js'
@@ -108,9 +108,9 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
       const { principal, claims = {}, expiresIn = sign.expiresIn } = content
       const further = await furtherClaims(sign, principal, path)
       const issued = issuedNow(content.client ?? sign.client, expiresIn)
-      // accessors and toJSON are the application's, and a BigInt has no JSON
+      // accessors among the claims are the application's
       const accessToken = await callFunction(`writing a token of ${path} with the claims that were given`, () => {
-        const more = { ...further, ...claims }
+        const more = jsonObject({ ...further, ...claims }, `${path}: claims`)
         checkClaims(more)
         return engine({ ...more, ...fixed, ...claimsOf(content, issued) })
       })
@@ -299,9 +299,7 @@ function checkAccepted (token: string, trust: Trust, path: string): void {
 }
 
 const reservedClaims = [
-  'iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles', 'client_id', 'sid', 'delegated',
-  // JSON.stringify would call it in place of writing the token
-  'toJSON'
+  'iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles', 'client_id', 'sid', 'delegated'
 ]
 
 function checkClaims (claims: Readonly<Record<string, unknown>>): void {

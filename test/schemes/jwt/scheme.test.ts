@@ -543,8 +543,10 @@ t.test('stops the boot for wrong options, and names the scheme and the option', 
     [{ keys: hs, issuer }, /schemes\.user\.audience must be the 'aud'/],
     [{ ...base, issuer: true }, /schemes\.user\.issuer must be the exact 'iss'/],
     [{ ...base, issuer: '' }, /schemes\.user\.issuer must be the exact 'iss'/],
+    [{ ...base, issuer: `${issuer}\n` }, /schemes\.user\.issuer must be .* Got a text with white space around it/],
     [{ ...base, issuer: [issuer] }, /schemes\.user\.issuer must be the exact 'iss'/],
     [{ ...base, issuer: /x/ }, /schemes\.user\.issuer must be the exact 'iss'/],
+    [{ ...base, audience: ' ' }, /schemes\.user\.audience must be .* Got a text with white space around it/],
     [{ ...base, audience: [] }, /schemes\.user\.audience must be the 'aud'/],
     [{ ...base, audience: ['a', 7] }, /schemes\.user\.audience must be the 'aud'/],
     [{ ...base, audience: null }, /schemes\.user\.audience must be the 'aud'/],
@@ -553,6 +555,7 @@ t.test('stops the boot for wrong options, and names the scheme and the option', 
     [{ ...base, claims: [['azp', 'x']] }, /schemes\.user\.claims must be an object/],
     [{ ...base, claims: { azp: undefined } }, /schemes\.user\.claims\.azp must be the accepted value/],
     [{ ...base, claims: { azp: [] } }, /schemes\.user\.claims\.azp must be the accepted value/],
+    [{ ...base, claims: { azp: 'x\n' } }, /schemes\.user\.claims\.azp must be .* Got a text with white space/],
     [{ ...base, claims: { azp: '' } }, /schemes\.user\.claims\.azp must be the accepted value/],
     [{ ...base, claims: { azp: ['a', { a: 1 }] } }, /schemes\.user\.claims\.azp must be the accepted value/],
     [{ ...base, claims: { level: NaN } }, /schemes\.user\.claims\.level must be the accepted value/],
@@ -682,9 +685,11 @@ t.test('sign: refuses reserved claims, scopes with spaces and an empty lifetime'
   const cyclic: Record<string, unknown> = {}
   cyclic['self'] = cyclic
   const broken = { toJSON () { throw Object.assign(new Error('own'), { statusCode: 404 }) } }
-  for (const claim of [1n, cyclic, broken]) {
-    await t.rejects(issue({ id: 'a' }, { claims: { claim } }), { ...said, detail: /writing a token of schemes\.user/ })
+  for (const claim of [1n, NaN, new Date(), () => {}, cyclic, broken]) {
+    await t.rejects(issue({ id: 'a' }, { claims: { claim } }), { ...said, detail: /^schemes\.user: claims\.claim/ })
   }
+  const hostile = { get claim () { throw Object.assign(new Error('own'), { statusCode: 404 }) } }
+  await t.rejects(issue({ id: 'a' }, { claims: hostile }), { ...said, detail: /writing a token of schemes\.user/ })
   await t.rejects(issue({ id: 'a', scopes: ['orders admin'] }, {}), said)
   await t.rejects(issue({ id: 'a' }, { expiresIn: 0 }), said)
   await t.rejects(issue({ id: 'a' }, { expiresIn: NaN }), said)
