@@ -3,10 +3,12 @@ import { basename, dirname } from 'node:path'
 /** The maximum number of files that share a process. Each process costs a second of a core before its first test. */
 const largestGroup = 24
 /**
- * Files with a process of their own: they measure the heap, watch for unhandled rejections, wait for servers, or must
- * not have the test kit in their process.
+ * Files with a process of their own: they take long, measure the heap, watch for unhandled rejections, wait for
+ * servers, or must not have the test kit in their process.
  */
-const alone = /\/(?:[\w-]*outages|growth|interleaved|doctor|redis-[\w-]+|stores\/application)\.test\.ts$/
+const alone = new RegExp([
+  '/[\\w-]*outages', '/growth', '/interleaved', '/doctor', '/redis-[\\w-]+', '/stores/application', '/attacks/catalogue'
+].map(name => `${name}\\.test\\.ts$`).join('|'))
 /** Files that share a process of their own: each opens half of the connections that PostgreSQL accepts by default. */
 const races = /\/races\.test\.ts$/
 
@@ -42,9 +44,9 @@ export function groupsOf (files) {
   return groups
 }
 
-/** Returns the place of a file among those that are alone: the application over a store takes longest. */
+/** Returns the place of a file among those that are alone: these take longest. */
 function rankOf (file) {
-  return file.includes('stores/application') ? 0 : 1
+  return /\/(?:stores\/application|attacks\/catalogue)/.test(file) ? 0 : 1
 }
 
 function parts (files, least = 1) {
