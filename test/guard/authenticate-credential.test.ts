@@ -174,6 +174,7 @@ t.test('A credential in a message', async t => {
       basic: http('Basic'),
       negotiate: http('Negotiate'),
       marked: { ...http('bearer'), ambient: true },
+      whole: { ...http('bearer'), sources: ['header:authorization'] as never, ambient: true },
       tls: recordingScheme({ type: 'mutualTLS' }).scheme,
       user
     })
@@ -182,7 +183,7 @@ t.test('A credential in a message', async t => {
       const error = await run.then(() => null, (error: unknown) => error)
       return error instanceof AuthError ? `${error.code}: ${error.detail}` : error
     }
-    for (const name of ['web', 'ops', 'cookies', 'names', 'basic', 'negotiate', 'marked']) {
+    for (const name of ['web', 'ops', 'cookies', 'names', 'basic', 'negotiate', 'marked', 'whole']) {
       t.match(
         await fault(app.gatehouse.authenticate(name, 'credential', options)),
         `the scheme '${name}' of gatehouse.authenticate() takes credentials that browsers send by themselves`
