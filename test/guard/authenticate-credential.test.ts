@@ -174,7 +174,7 @@ t.test('A credential in a message', async t => {
       basic: http('Basic'),
       negotiate: http('Negotiate'),
       marked: { ...http('bearer'), ambient: true },
-      whole: { ...http('bearer'), sources: ['header:authorization'] as never, ambient: true },
+      whole: { ...http('bearer'), sources: ['header:authorization'] as const, ambient: true },
       tls: recordingScheme({ type: 'mutualTLS' }).scheme,
       user
     })
