@@ -2,7 +2,7 @@ import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../types/p
 import type { Load, LoadContext } from '../../types/scheme.js'
 import { AuthError, callFunction, internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
-import { deepFrozenCopy, hasProperty, isNo, isObject, property } from '../util/objects.js'
+import { deepFrozenCopy, hasFields, hasProperty, isNo, isObject, property } from '../util/objects.js'
 
 const none: readonly string[] = Object.freeze([])
 
@@ -44,6 +44,10 @@ export function loadedPrincipal (principal: Principal, loaded: unknown, scheme: 
   if (isNo(loaded)) return null
   if (!isObject(loaded)) {
     throw internalError(`the load function for the scheme '${scheme}' returned neither a principal nor null`)
+  }
+  if (!hasFields(loaded)) {
+    throw internalError(`the load function for the scheme '${scheme}' returned a Map, an Error or another object ` +
+      'that does not keep its content in fields. Return an object with the fields to add, or null')
   }
   const { realm, id } = principal
   const rights = (['scopes', 'roles'] as const).flatMap(

@@ -4,7 +4,7 @@ import type { AuthFailure, CrossSite, Limited, Unavailable } from '../../types/o
 import type { Right } from '../../types/principal.js'
 import type { Checked, Guesses } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
-import { AuthError, authFailure, refusal } from '../errors.js'
+import { AuthError, authFailure, internalError, isError, refusal } from '../errors.js'
 import { reportRefusal } from '../events/events.js'
 import { changesState, otherSite } from '../guard/cross-site.js'
 import { crossSite, limited, unavailable, unavailableOr } from '../kit/outcome.js'
@@ -137,8 +137,12 @@ function idOf (digest: Buffer): string {
   return digest.toString('base64url', 0, 16)
 }
 
-/** Returns the result of a check, or `null` if it means a wrong guess: any falsy value does. */
+/**
+ * Returns the result of a check, or `null` if it means a wrong guess: any falsy value does.
+ * @throws {AuthError} `AUTH_FAULT` for an error that was returned and not thrown, which would count as a right guess.
+ */
 function rightOrNull<T> (answer: T): Right<T> | null {
+  if (isError(answer)) throw internalError('the check of a guess returned an error. It must throw the error', answer)
   return !answer || isNo(answer) ? null : answer as Right<T>
 }
 

@@ -17,6 +17,14 @@ export function isPlainObject (value: unknown): value is Fields {
   return prototype === null || isRootPrototype(prototype)
 }
 
+/**
+ * Returns false for an object that does not keep its content in fields: an error, a date, or anything that is iterable,
+ * such as a Map, the rows of a query or a text. It would count as an object without any.
+ */
+export function hasFields (value: object): boolean {
+  return !(Symbol.iterator in value || types.isNativeError(value) || types.isDate(value))
+}
+
 /** Returns true for `Object.prototype`, that of another JavaScript realm (`vm`, Jest) too. */
 export function isRootPrototype (value: object): boolean {
   return prototypeOf(value) === null && Object.hasOwn(value, 'isPrototypeOf')

@@ -129,6 +129,37 @@ t.test('every check refuses with 401 on a falsy answer, and fails on one that is
   }
 })
 
+t.test('every check fails on a collection, a date or an error, which has no fields to grant anything', async t => {
+  const wrong = [
+    new Map([['roles', ['admin']]]), new Set(['admin']), new Error('the database is down'), new Date(0), [],
+    Buffer.from('ann'), new URLSearchParams('id=ann'), Object('ann')
+  ]
+  for (const [name, asked] of Object.entries(functions)) {
+    for (const answer of wrong) {
+      const { schemes, headers = {} } = asked(answer as never)
+      const app = await application(t, { schemes, limits: { guesses: false } })
+      app.get('/', async () => 'reached')
+      const { statusCode, body } = await app.inject({ url: '/', headers })
+      t.equal(statusCode, 500, `${name}: ${Object.prototype.toString.call(answer)}`)
+      t.notMatch(body, /database/)
+    }
+  }
+})
+
+t.test('guesses.attempt fails if the check returns an error, which would log in with any password', async t => {
+  for (const guesses of [{}, false] as const) {
+    for (const check of [() => new Error('the database is down'), async () => new TypeError('no such user')]) {
+      const app = await login(t, check, guesses)
+      for (let i = 0; i < 6; i++) {
+        const { statusCode, headers, body } = await app.inject({ method: 'POST', url: '/login' })
+        t.equal(statusCode, 500, 'it counts neither as wrong nor as right')
+        t.notOk('set-cookie' in headers)
+        t.notMatch(body, /database|no such/)
+      }
+    }
+  }
+})
+
 t.test('refuses with 401 if the principal mapping of jwt is falsy', async t => {
   for (const answer of nos) {
     const app = await application(t, {
