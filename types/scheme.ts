@@ -46,7 +46,7 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   challenge? (failure: AuthFailure): Challenge | readonly Challenge[] | null
   /**
    * Answers a refusal itself (such as by a redirect to a login page) and returns `true`; `false` leaves it to the
-   * guard.
+   * guard. If it returns `true` and no response begins within ten seconds, the response is a 500.
    */
   refuse? (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure): boolean
   /** Describes the scheme as OpenAPI does. */

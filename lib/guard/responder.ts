@@ -4,7 +4,7 @@ import { AuthError, authFailure, defaultRetryAfter, internalError, redactError, 
 import { reportFault, reportRefusal } from '../events/events.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isThenable } from '../util/objects.js'
-import { watchSend } from '../util/response.js'
+import { expectSend, watchSend, type SendWatch } from '../util/response.js'
 import { PolicyChallenges, unauthenticated } from './challenge.js'
 import { ensureState, noteRefusal, type Undo } from './request-state.js'
 
@@ -58,7 +58,7 @@ export class Responder {
     try {
       if (headers !== null) setHeaders(reply, headers)
       // a login page helps in the same cases as a challenge
-      const error = unauthenticated.has(code) ? answerByScheme(reply, policy, failure) : null
+      const error = unauthenticated.has(code) ? this.#answerByScheme(reply, policy, failure) : null
       if (error !== null) return { error, isSent: true }
       this.#writeChallenges(reply, policy, failure)
     } catch (cause) {
@@ -103,6 +103,31 @@ export class Responder {
     const retryAfter = code === 'AUTH_UNAVAILABLE' ? defaultRetryAfter : null
     if (retryAfter !== null) reply.header('retry-after', retryAfter)
     reportRefusal(reply.request, { ...authFailure(code, scheme, detail), retryAfter }, 'session refused')
+  }
+
+  /**
+   * Lets schemes answer a 401 themselves, such as by a redirect to a login page: any scheme of the policy if no
+   * credential was sent, otherwise the scheme that refused it. A scheme may send its response later, but not never.
+   * @returns the error of the refusal, or `null` if no scheme has answered.
+   */
+  #answerByScheme (reply: FastifyReply, { schemes, maxAge }: Policy, failure: AuthFailure): AuthError | null {
+    const candidates = schemes.filter(({ name, scheme }) =>
+      scheme.refuse !== undefined && (failure.scheme === null || name === failure.scheme))
+    if (candidates.length === 0) return null
+    const watch = watchSend(reply)
+    // a first login must fulfil the maxAge of the route too, or the person would have to log in a second time at once
+    const name = findAnswer(reply, watch, { candidates, failure: maxAge === null ? failure : { ...failure, maxAge } })
+    if (name === null) return null
+    if (!watch.isSent()) {
+      expectSend(reply, watch, () => {
+        const { error, isSent } = this.sendInternalError(
+          reply, internalError(`refuse() of the scheme '${name}' returned true, and no response was sent for 10 s`))
+        if (!isSent) reply.send(error)
+      })
+    }
+    const error = refusal(failure)
+    noteRefusal(reply.request, error)
+    return error
   }
 
   #challengesOf (policy: Policy): PolicyChallenges {
@@ -205,39 +230,29 @@ function hasUnreadBody ({ raw }: FastifyRequest): boolean {
   return raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0
 }
 
-/**
- * Lets schemes answer a 401 themselves, such as by a redirect to a login page: any scheme of the policy if no
- * credential was sent, otherwise the scheme that refused it.
- * @returns the error of the refusal, or `null` if no scheme has answered.
- */
-function answerByScheme (reply: FastifyReply, policy: Policy, failure: AuthFailure): AuthError | null {
-  if (!policy.schemes.some(({ scheme }) => scheme.refuse !== undefined)) return null
+interface Question {
+  /** The schemes that may answer. */
+  readonly candidates: readonly BoundScheme[]
+  readonly failure: AuthFailure
+}
+
+/** Returns the name of the scheme that answers a refusal, or `null`. Ends the watch unless it is still needed. */
+function findAnswer (reply: FastifyReply, watch: SendWatch, { candidates, failure }: Question): string | null {
   const { request } = reply
-  const mayAnswer = ({ name, scheme }: BoundScheme): boolean =>
-    scheme.refuse !== undefined && (failure.scheme === null || name === failure.scheme)
-  const candidates = policy.schemes.filter(mayAnswer)
-  // a first login must fulfil the maxAge of the route too, or the person would have to log in a second time at once
-  const withMaxAge = policy.maxAge === null ? failure : { ...failure, maxAge: policy.maxAge }
-  const watch = watchSend(reply)
-  const note = (): AuthError => {
-    const error = refusal(failure)
-    noteRefusal(request, error)
-    return error
+  for (const { name, scheme } of candidates) {
+    try {
+      const answer = scheme.refuse?.(request, reply, failure)
+      // a scheme that sends a response has answered, whatever it returns
+      if (watch.isSent() || isAnswer(answer, name)) return name
+    } catch (cause) {
+      watch.stop()
+      if (!watch.isSent()) throw cause
+      request.log.error({ err: redactError(cause) }, 'refuse() of a scheme threw after it had sent a response')
+      return name
+    }
   }
-  try {
-    // a scheme that sends a response has answered, whatever it returns
-    const isAnswered = candidates.some(({ name, scheme }) => {
-      const answer = scheme.refuse?.(request, reply, withMaxAge)
-      return watch.isSent() || isAnswer(answer, name)
-    })
-    return isAnswered ? note() : null
-  } catch (cause) {
-    if (!watch.isSent()) throw cause
-    request.log.error({ err: redactError(cause) }, 'refuse() of a scheme threw after it had sent a response')
-    return note()
-  } finally {
-    watch.stop()
-  }
+  watch.stop()
+  return null
 }
 
 /** @throws {AuthError} `AUTH_FAULT` for a promise, which would answer when the guard has answered already. */
@@ -251,20 +266,30 @@ function isAnswer (answer: unknown, scheme: string): boolean {
 function sendByFunction (reply: FastifyReply, error: AuthError, form: ErrorFunction): void {
   const { request } = reply
   const watch = watchSend(reply)
+  let isDone = false
+  let cancel = (): void => {}
+  const finish = (answer: () => void): void => {
+    watch.stop()
+    cancel()
+    if (!watch.isSent() && !isDone) answer()
+  }
   const fail = (cause: unknown): void => {
-    watch.stop()
     request.log.error({ err: redactError(cause) }, 'the errors function failed')
-    if (!watch.isSent()) reply.code(error.statusCode).send(error)
+    finish(() => {
+      isDone = true
+      reply.code(error.statusCode).send(error)
+    })
   }
-  const send = (body: unknown): void => {
-    watch.stop()
-    if (!watch.isSent()) reply.send(body)
-  }
+  const send = (body: unknown): void => { finish(() => { reply.send(body) }) }
   try {
     const body: unknown = form(error, request, reply)
     // a returned reply means, as in a handler, that the function sends the response itself; a reply is thenable
-    if (isThenable(body)) Promise.resolve(body).then(send).catch(fail)
-    else send(body)
+    if (isThenable(body)) {
+      Promise.resolve(body).then(send).catch(fail)
+      cancel = expectSend(reply, watch, () => { fail(internalError('the errors function sent no response for 10 s')) })
+    } else {
+      send(body)
+    }
   } catch (cause) {
     fail(cause)
   }

@@ -142,14 +142,18 @@ function interceptSend (reply: FastifyReply, instead: (payload: unknown) => void
     return reply
   }
   Object.defineProperty(reply, 'send', { configurable: true, writable: true, value })
+  let isActive = true
   return () => {
+    // a later call must not remove what was put in its place since
+    if (!isActive) return
+    isActive = false
     if (before === undefined) Reflect.deleteProperty(reply, 'send')
     else Object.defineProperty(reply, 'send', before)
   }
 }
 
 /** Detects if a function of the application has sent the response. */
-interface SendWatch {
+export interface SendWatch {
   isSent (): boolean
   /** Ends the watch. Later calls of `reply.send` are not noticed. */
   stop (): void
@@ -164,6 +168,24 @@ export function watchSend (reply: FastifyReply): SendWatch {
     reply.send(payload)
   })
   return { isSent: () => sent || reply.sent, stop }
+}
+
+/** Milliseconds within which a response must begin that a function of the application sends by itself. */
+const maxDelayMs = 10_000
+
+/**
+ * Calls `late` if a function of the application has to send the response, and does not begin in time.
+ * @param watch began before the function was called.
+ * @returns a function that cancels this.
+ */
+export function expectSend (reply: FastifyReply, watch: SendWatch, late: () => void): () => void {
+  const timer = setTimeout(() => {
+    watch.stop()
+    if (!watch.isSent() && !reply.raw.headersSent) late()
+  }, maxDelayMs).unref()
+  const cancel = (): void => { clearTimeout(timer) }
+  reply.raw.once('close', cancel)
+  return cancel
 }
 
 /**
