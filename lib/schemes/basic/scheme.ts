@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Outcome } from '../../../types/outcome.js'
-import type { No, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
+import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Guesses, Load, Scheme, SchemeFactory } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import { fixedChallenge } from '../../kit/challenge.js'
@@ -12,7 +12,7 @@ import { isThenable, property } from '../../util/objects.js'
 import { VerifiedCache } from './cache.js'
 import { parseBasicOptions, type BasicOptions, type BasicSettings, type UserSource } from './options.js'
 import {
-  cacheCheck, foundVerifier, hashCheck, passwordsFor, parseUsers, type Find, type FoundUser, type Table
+  cacheCheck, hashCheck, passwordsFor, parseUsers, userFinder, type Find, type FoundUser, type Table
 } from './users.js'
 
 export type { BasicOptions, BasicUser } from './options.js'
@@ -21,10 +21,18 @@ export { parseUserPass, type FoundUser }
 /** Returns the complete principal of a user, or `null` when the password is wrong. */
 type Verify<P> = (username: string, password: string, request: FastifyRequest) => P | null | PromiseLike<P | null>
 
+/** A user with a password that was looked up in the cache. */
+interface Recalled<P> {
+  /** The principal if the cache has the password, else `null`. */
+  readonly principal: P | null
+  /** Verifies the password without the cache, for the user that was found. */
+  readonly verify: () => ReturnType<Verify<P>>
+}
+
 interface Verifier<P> {
   readonly verify: Verify<P>
-  /** Verifies against the cache only. It is cheap, and not limited as a guess. `null` without a cache. */
-  readonly recall: Verify<P> | null
+  /** Looks the password up in the cache. It is cheap, and not limited as a guess. `null` without a cache. */
+  readonly recall: ((sent: UserPass, request: FastifyRequest) => MaybePromise<Recalled<P>>) | null
   /** The realms of the users that are known at boot. */
   readonly realms: readonly string[]
 }
@@ -79,8 +87,8 @@ function createScheme<P extends PrincipalInput> (
     principal === null
       ? invalid('the user name or the password is wrong')
       : authenticated(principal, { credential: null, authenticatedAt: new Date() })
-  const check = ({ username, password }: UserPass, request: FastifyRequest) =>
-    guesses.attempt(request, username, async () => verify(username, password, request))
+  const check = (username: string, request: FastifyRequest, run: () => ReturnType<Verify<PrincipalFrom<P>>>) =>
+    guesses.attempt(request, username, async () => run())
       .then(guess => guess.kind === 'checked' ? judge(guess.result) : guess, busy)
   return {
     openapi: { type: 'http', scheme: 'basic' },
@@ -98,13 +106,12 @@ function createScheme<P extends PrincipalInput> (
         return invalid('the credential is not a user name and a password')
       }
       if (Buffer.byteLength(sent.password) > maxPasswordBytes) return invalid('the password is too long')
-      const known = recall?.(sent.username, sent.password, request) ?? null
-      if (isThenable(known)) {
-        return Promise.resolve(known).then(
-          principal => principal === null ? check(sent, request) : judge(principal), busy
-        )
-      }
-      return known === null ? check(sent, request) : judge(known)
+      const { username, password } = sent
+      if (recall === null) return check(username, request, () => verify(username, password, request))
+      const decide = (recalled: Recalled<PrincipalFrom<P>>) =>
+        recalled.principal === null ? check(username, request, recalled.verify) : judge(recalled.principal)
+      const recalled = recall(sent, request)
+      return recalled instanceof Promise ? recalled.then(decide, busy) : decide(recalled)
     }
   }
 }
@@ -135,9 +142,23 @@ async function createHashVerifier<P extends PrincipalInput> (
 ): Promise<Verifier<PrincipalFrom<P>>> {
   const ask = find as Find<P>
   const hashes = passwords ?? await passwordsFor(null, path)
+  const verifyHash = hashCheck(hashes, cache)
+  const findUser = userFinder(ask, name)
+  const isCached = cache === null ? null : cacheCheck(cache)
   return {
-    verify: foundVerifier(ask, hashCheck(hashes, cache), name),
-    recall: cache === null ? null : foundVerifier(ask, cacheCheck(cache), name),
+    async verify (username, password, request) {
+      const { hash, principal } = await findUser(username, request)
+      return await verifyHash({ username, password }, hash, request) ? principal() : null
+    },
+    recall: isCached === null
+      ? null
+      : async (sent, request) => {
+        const { hash, principal } = await findUser(sent.username, request)
+        return {
+          principal: isCached(sent, hash, request) ? principal() : null,
+          verify: async () => await verifyHash(sent, hash, request) ? principal() : null
+        }
+      },
     realms: []
   }
 }
@@ -148,16 +169,20 @@ function createTableVerifier<P extends PrincipalInput> (
   const { recipes, realms, verifier, find } = table
   // the table has the type of the option users, so its principals are of the type P
   const isCached = cache === null ? null : cacheCheck(cache)
-  const recall = isCached === null
-    ? null
-    : (username: string, password: string, request: FastifyRequest) => {
-        const user = find(username)
-        return user !== undefined && isCached({ username, password }, user.stored, request) ? user.principal : null
-      }
   if (recipes.length > 0) {
-    return passwordsFor(recipes, path).then(
-      passwords => ({ verify: verifier(hashCheck(passwords, cache)), recall, realms }) as Verifier<PrincipalFrom<P>>
-    )
+    return passwordsFor(recipes, path).then(passwords => {
+      const verify = verifier(hashCheck(passwords, cache))
+      const recall = isCached === null
+        ? null
+        : (sent: UserPass, request: FastifyRequest): Recalled<Principal> => {
+            const user = find(sent.username)
+            return {
+              principal: user !== undefined && isCached(sent, user.stored, request) ? user.principal : null,
+              verify: () => verify(sent.username, sent.password, request)
+            }
+          }
+      return { verify, recall, realms } as Verifier<PrincipalFrom<P>>
+    })
   }
   if (cache !== null) {
     throw misconfigured(`The option ${path}.cache has no effect without a user with a hash: a plain password is ` +

@@ -186,19 +186,25 @@ export async function passwordsFor (recipes: readonly Recipe[] | null, path: str
   return makePasswords({ ...usual, inUse })
 }
 
-/** Returns the verifier of users that `find` looks up on every request, so that a change takes effect at once. */
-export function foundVerifier<P extends PrincipalInput> (
-  find: Find<P>, check: CheckHash | CheckCache, name: string
-) {
-  return async (username: string, password: string, request: FastifyRequest): Promise<PrincipalFrom<P> | null> => {
+/** A user that `find` has looked up; with `hash: null` for an unknown one. */
+interface Found<P> {
+  readonly hash: string | null
+  /** Completes the principal, once the password was verified. */
+  readonly principal: () => P | null
+}
+
+/** Returns the function that looks users up by `find`: on every request, so that a change takes effect at once. */
+export function userFinder<P extends PrincipalInput> (
+  find: Find<P>, name: string
+): (username: string, request: FastifyRequest) => Promise<Found<PrincipalFrom<P>>> {
+  return async (username, request) => {
     const answer = await find(username, request)
     const found = isNo(answer) ? null : answer
     const hash = isObject(found) ? property(found, 'hash') : null
     if ((found !== null && !isObject(found)) || !isHash(hash)) {
       throw internalError(`schemes.${name}: find must return { hash, principal } or null`)
     }
-    const valid = await check({ username, password }, hash, request)
-    return found !== null && valid ? principalFrom(property(found, 'principal') as P, name) : null
+    return { hash, principal: () => found === null ? null : principalFrom(property(found, 'principal') as P, name) }
   }
 }
 

@@ -128,6 +128,7 @@ t.test('finds users on each request, and applies changes of hash, principal or e
   t.match(await ask('ann', 'another horse'), { status: 401 })
   t.same(evaluated(), ['argon2 19456'])
   t.equal(seen[0], 'ann /')
+  t.equal(seen.length, 7, 'a request looks its user up once, also for a password that is not cached')
 })
 
 t.test('answers 500 for an invalid user or hash, and shows neither', async t => {
