@@ -81,13 +81,32 @@ export function keptPrincipal<P extends PrincipalInput> (input: P, realm: string
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function principalAtBoot<P extends PrincipalInput> (input: P, realm: string, which: string): PrincipalFrom<P> {
+  let principal: PrincipalFrom<P>
   try {
-    return keptPrincipal(input, realm)
+    principal = keptPrincipal(input, realm)
   } catch (cause) {
     throw misconfigured(
       `The principal of ${which} is wrong: ${cause instanceof AuthError ? cause.detail : 'it cannot be read'}.`
     )
   }
+  checkEffects(principal, which)
+  return principal
+}
+
+/**
+ * Refuses fields with which managed API keys are limited, and which would be fields without an effect in a table. The
+ * name of a plan is no limit: a function of a route may read it.
+ */
+function checkEffects (principal: object, which: string): void {
+  const rename = 'Give the field another name if only your own code reads it.'
+  const [expiresAt, rateLimit] = ['expiresAt', 'rateLimit'].map(field => property(principal, field) ?? null)
+  if (expiresAt !== null) {
+    throw misconfigured(`The principal of ${which} has expiresAt, but no entry of a table expires. Use managed API ` +
+      `keys, which may expire. ${rename}`)
+  }
+  if (rateLimit === null || typeof rateLimit !== 'object') return
+  throw misconfigured(`The principal of ${which} has a rateLimit, which would limit nothing. Set rateLimit in the ` +
+    `config.auth of routes, or use managed API keys, which have limits of their own. ${rename}`)
 }
 
 /** Returns the realms of principals, each once. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
-import { apiKey, type ApiKeyOptions, type PrincipalInput, type Scheme } from '../../../lib/index.js'
+import { apiKey, basic, type ApiKeyOptions, type PrincipalInput, type Scheme } from '../../../lib/index.js'
 import { readChallenges } from '../../fixtures/challenges.js'
 import { createApplication, handler, createScheme } from '../../fixtures/schemes.js'
 
@@ -117,6 +117,27 @@ t.test('stops the boot for a wrong option, and names it', async t => {
     { code: 'AUTH_MISCONFIGURED' },
     'and the plugin with it'
   )
+})
+
+t.test('stops the boot for a limit or an expiry in a table, which would have no effect', async t => {
+  const key = randomBytes(32).toString('base64url')
+  const tables = (fields: object) => [
+    ['key 1 of schemes\\.one\\.keys', apiKey({ keys: { [key]: { id: 'a', ...fields } } })],
+    ["user 'a' of schemes\\.one", basic({ users: { a: { password: key, ...fields } as never } })]
+  ] as const
+  for (const [fields, message] of [
+    [{ rateLimit: { max: 60, window: '1m' } }, 'has a rateLimit, which would limit nothing\\. .*managed API keys'],
+    [{ rateLimit: [{ max: 60, window: '1m' }] }, 'has a rateLimit, which would limit nothing\\. .*config\\.auth'],
+    [{ expiresAt: new Date(0) }, 'has expiresAt, but no entry of a table expires\\. Use managed API keys'],
+    [{ expiresAt: '2020-01-01' }, 'has expiresAt, but no entry of a table expires\\. .* another name']
+  ] as const) {
+    for (const [which, one] of tables(fields)) {
+      await t.rejects(createApplication({ schemes: { one } }), {
+        code: 'AUTH_MISCONFIGURED', message: new RegExp(`^The principal of ${which} ${message}`)
+      })
+    }
+  }
+  for (const [, one] of tables({ rateLimit: 'free', expiresAt: null })) await createApplication({ schemes: { one } })
 })
 
 t.test('does not keep the plaintext of a key', async t => {
