@@ -90,7 +90,7 @@ interface CountedWindow extends RateLimitWindow {
   /** The name of the policy in the headers. */
   readonly label: string
   /** The item of the header `RateLimit-Policy`. */
-  readonly policy: string
+  readonly policyItem: string
   readonly check: Check
 }
 
@@ -117,17 +117,17 @@ class RequestCounter {
     try {
       const { request } = reply
       const acting = identities[0] as Identity
-      let policies = ''
-      let limits = ''
+      let policyItems = ''
+      let limitItems = ''
       let wait: number | null = null
       if (limit !== null) {
         const windows = this.#windowsOf(limit)
         for (let i = 0; i < windows.length; i++) {
           const window = windows[i] as CountedWindow
-          policies = append(policies, window.policy)
+          policyItems = append(policyItems, window.policyItem)
           if (wait !== null) continue
           const count = await countOnce(request, window.check, counted(nameOf(request, window, acting), window))
-          limits = append(limits, limitOf(window.label, count))
+          limitItems = append(limitItems, limitItem(window.label, count))
           wait = waitOf(count, wait)
         }
       }
@@ -136,12 +136,12 @@ class RequestCounter {
         if (rateLimit == null) continue
         const rule = parseOwnRule(rateLimit)
         const count = await countOnce(request, this.#ownCheck, counted(JSON.stringify([name, rateLimit.id]), rule))
-        policies = append(policies, policyOf(name, rule))
-        limits = append(limits, limitOf(name, count))
+        policyItems = append(policyItems, policyItem(name, rule))
+        limitItems = append(limitItems, limitItem(name, count))
         wait = waitOf(count, wait)
       }
       // draft-ietf-httpapi-ratelimit-headers-10
-      reply.header('ratelimit-policy', policies).header('ratelimit', limits)
+      reply.header('ratelimit-policy', policyItems).header('ratelimit', limitItems)
       return wait === null ? null : exceeded(acting, wait)
     } catch (cause) {
       return uncounted(cause, reply, identities)
@@ -153,7 +153,7 @@ class RequestCounter {
     if (known !== undefined) return known
     const created = limit.windows.map(window => {
       const label = limit.windows.length === 1 ? 'default' : `default-${window.window}`
-      return { ...window, label, policy: policyOf(label, window), check: this.#createCheck(window) }
+      return { ...window, label, policyItem: policyItem(label, window), check: this.#createCheck(window) }
     })
     this.#windows.set(limit, created)
     return created
@@ -224,7 +224,7 @@ export function withDefaultRateLimit (declaration: Declaration, rule: DeclaredRa
 }
 
 /** Returns the item of the header `RateLimit`. */
-function limitOf (label: string, { remaining, ttlInSeconds }: Count): string {
+function limitItem (label: string, { remaining, ttlInSeconds }: Count): string {
   return `"${label}";r=${remaining};t=${ttlInSeconds}`
 }
 
@@ -232,7 +232,8 @@ function append (list: string, item: string): string {
   return list === '' ? item : `${list}, ${item}`
 }
 
-function policyOf (label: string, { max, window }: RateLimitWindow): string {
+/** Returns the item of the header `RateLimit-Policy`. */
+function policyItem (label: string, { max, window }: RateLimitWindow): string {
   return `"${label}";q=${max};w=${Math.ceil(window)}`
 }
 

@@ -16,7 +16,7 @@ export interface DocumentOptions {
 }
 
 /** Returns the policy of an operation that was added to a document just now; `undefined` if it is not known. */
-export type PolicyOf = (operation: Operation) => Policy | undefined
+export type FindPolicy = (operation: Operation) => Policy | undefined
 
 /**
  * Completes the operations of one document. Parts that the application wrote itself are kept. Operations that share a
@@ -25,16 +25,16 @@ export type PolicyOf = (operation: Operation) => Policy | undefined
 export class DocumentWriter {
   readonly #schemes: SecuritySchemes
   readonly #responses: RefusalResponses
-  readonly #policyOf: PolicyOf
+  readonly #findPolicy: FindPolicy
   /** The operations so far. Whoever adds a method to a path writes those of its other methods again. */
   readonly #complete = new WeakSet<object>()
   /** The results so far. Most operations share a policy with others. */
   readonly #securities = new Map<Policy, Security>()
 
-  constructor (document: OpenApiDocument, policyOf: PolicyOf, options: DocumentOptions) {
+  constructor (document: OpenApiDocument, findPolicy: FindPolicy, options: DocumentOptions) {
     this.#schemes = new SecuritySchemes(document, options.schemes, options.scopeTexts)
     this.#responses = new RefusalResponses(document, options.form)
-    this.#policyOf = policyOf
+    this.#findPolicy = findPolicy
     this.#schemes.use(document.security)
   }
 
@@ -49,7 +49,7 @@ export class DocumentWriter {
   }
 
   #completeOperation (operation: Operation): void {
-    const policy = this.#policyOf(operation)
+    const policy = this.#findPolicy(operation)
     if (policy !== undefined) this.#addPolicy(operation, policy)
     this.#schemes.use(operation.security)
   }

@@ -119,7 +119,7 @@ export class OpenApi {
     this.#warnOfOtherTypes(document)
     this.#watched ??= new WatchedRoutes(this.#routes, this.#key)
     const watched = this.#watched
-    const writer = new DocumentWriter(document, operation => watched.policyOf(operation), this.#options)
+    const writer = new DocumentWriter(document, operation => watched.findPolicy(operation), this.#options)
     watched.leave()
     const stop = watchPaths(document, item => {
       writer.complete(item)
@@ -171,7 +171,7 @@ class WatchedRoutes {
   constructor (routes: readonly Described[], key: symbol) {
     this.#methods = routes.map(({ options }) => {
       const { method } = options
-      const policy = policyOf(options, key)
+      const policy = registeredPolicy(options, key)
       const copied = idOfCopy(options)
       if (copied !== null) this.#byId.set(copied, policy)
       const get = (): RouteDeclaration['method'] => {
@@ -184,7 +184,7 @@ class WatchedRoutes {
   }
 
   /** Returns the policy of an operation that is being added to a path. */
-  policyOf ({ operationId }: Operation): Policy | undefined {
+  findPolicy ({ operationId }: Operation): Policy | undefined {
     return this.#byId.get(operationId) ?? this.#policy
   }
 
@@ -222,7 +222,7 @@ function registrationsOn (instance: FastifyInstance): number {
 }
 
 /** Returns the policy that the registry of routes has put into the config. */
-function policyOf ({ config }: RouteDeclaration, key: symbol): Policy {
+function registeredPolicy ({ config }: RouteDeclaration, key: symbol): Policy {
   return (config as Readonly<Record<symbol, RoutePolicy>>)[key]?.policy as Policy
 }
 

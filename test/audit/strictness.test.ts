@@ -56,7 +56,7 @@ function isNotEmpty (value: object): boolean {
   return Object.keys(value).length > 0
 }
 
-function policyOf (declared: unknown): Policy {
+function policyFrom (declared: unknown): Policy {
   if (declared === null) return publicPolicy('')
   return resolvePolicy([parseDeclaration(declared, 'test', permissions)], { schemes, plans: new Map() }, 'test')
 }
@@ -79,7 +79,7 @@ const callers = fc.array(
 t.test('a caller whom only the new policy admits passes by a part that is loosened', async t => {
   const counts = { pairs: 0, newcomers: 0, loosened: 0 }
   fc.assert(fc.property(pair, callers, ([first, second], callers) => {
-    const [before, after] = [policyOf(first), policyOf(second)]
+    const [before, after] = [policyFrom(first), policyFrom(second)]
     const verdict = verdictOf(comparePolicies(policyData(before), policyData(after)))
     const isNew = callers.some(([scheme, sent]) => enters(after, scheme, sent) && !enters(before, scheme, sent))
     counts.pairs++
@@ -92,7 +92,7 @@ t.test('a caller whom only the new policy admits passes by a part that is loosen
 
 t.test('the opposite comparison has the opposite verdict', async t => {
   fc.assert(fc.property(pair, ([first, second]) => {
-    const [before, after] = [policyData(policyOf(first)), policyData(policyOf(second))]
+    const [before, after] = [policyData(policyFrom(first)), policyData(policyFrom(second))]
     const [there, back] = [comparePolicies(before, after), comparePolicies(after, before)]
     const opposite = { loosened: 'tightened', tightened: 'loosened', unclear: 'unclear' } as const
     return there.every(({ part, verdict }) => {

@@ -404,15 +404,15 @@ t.test('shares one frozen policy between equal declarations, for 1,000 routes wi
   })
   t.equal(marks.size, 2000)
   t.equal(new Set([...marks.values()].map(mark => mark.policy)).size, 17, 'of 21 declarations 4 pairs are equal')
-  const policyOf = (i: number) => marks.get(`GET /${i}`)?.policy
+  const routePolicy = (i: number) => marks.get(`GET /${i}`)?.policy
   for (let i = 0; i < 1000; i++) {
-    if (policyOf(i) !== policyOf(i % declarations.length) || marks.get(`HEAD /${i}`)?.policy !== policyOf(i)) {
+    if (routePolicy(i) !== routePolicy(i % declarations.length) || marks.get(`HEAD /${i}`)?.policy !== routePolicy(i)) {
       t.fail(`/${i} has a policy of its own`)
     }
   }
-  t.equal(policyOf(3), policyOf(4))
-  t.equal(policyOf(7), policyOf(8))
-  t.not(policyOf(7), policyOf(9))
+  t.equal(routePolicy(3), routePolicy(4))
+  t.equal(routePolicy(7), routePolicy(8))
+  t.not(routePolicy(7), routePolicy(9))
   t.equal(app.gatehouse.audit().length, 1000)
   for (const mark of marks.values()) if (!Object.isFrozen(mark)) t.fail('a mark can be changed')
   for (const policy of new Set([...marks.values()].map(mark => mark.policy))) {
