@@ -55,7 +55,7 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   const defaults = createDefaults({ declaration, label: 'default' })
   const policies = createPolicies({ permissions, schemes, plans: limits.plans, defaults, publicPaths })
   // Rejects a default that no route could use.
-  policies.resolve(app, true, 'The option default')
+  policies.defaultOf(app, 'The option default')
   const registry = createRouteRegistry(key, policies, guard)
   const descriptions = new Map([...schemes].map(([name, { scheme }]) => [name, scheme.openapi]))
   const { scopeDescriptions } = options

@@ -219,5 +219,5 @@ export function policyToMeet (request: FastifyRequest, key: symbol, policies: Po
   if (pass != null) return pass.policy
   const policy = enforcedPolicy(request, key)
   const isPublic = policy instanceof AuthError || policy.access === 'public'
-  return isPublic ? policies.resolve(request.server, true, 'the default of a context') : policy
+  return isPublic ? policies.defaultOf(request.server) : policy
 }

@@ -61,7 +61,7 @@ export function authenticated<P extends PrincipalInput, C = null> (
   principal: P, details?: AuthenticatedDetails<C>
 ): Authenticated<PrincipalFrom<P>, C>
 export function authenticated (principal: PrincipalInput, details: AuthenticatedDetails<unknown> = {}): Authenticated {
-  return new Valid(principal as Principal, details, false)
+  return new Valid(principal as Principal, details)
 }
 
 /** The outcome for a valid credential. A class, so that the guard knows at a glance that no field is missing. */
@@ -78,10 +78,9 @@ class Valid implements Authenticated {
   readonly recheck: Authenticated['recheck'] | null
   readonly rateLimit: OwnRateLimit | null
   readonly headers: Readonly<Record<string, string>> | null
-  readonly #isComplete: boolean
+  #isComplete = false
 
-  constructor (principal: Principal, details: AuthenticatedDetails<unknown>, isComplete: boolean) {
-    this.#isComplete = isComplete
+  constructor (principal: Principal, details: AuthenticatedDetails<unknown>) {
     this.principal = principal
     this.owner = own(details, 'owner', details.owner)
     this.delegated = own(details, 'delegated', details.delegated)
@@ -93,6 +92,13 @@ class Valid implements Authenticated {
     this.recheck = own(details, 'recheck', details.recheck)
     this.rateLimit = own(details, 'rateLimit', details.rateLimit)
     this.headers = own(details, 'headers', details.headers)
+  }
+
+  /** Creates an outcome whose principal is complete. */
+  static complete (principal: Principal, details: AuthenticatedDetails<unknown>): Valid {
+    const outcome = new Valid(principal, details)
+    outcome.#isComplete = true
+    return outcome
   }
 
   static isInstance (outcome: object): boolean {
@@ -118,7 +124,7 @@ function own<T> (details: object, name: string, value: T | null | undefined): T 
 export function completeOutcome<P extends Principal, C = null> (
   principal: P, details: AuthenticatedDetails<C>
 ): Authenticated<P, C> {
-  return Object.freeze(new Valid(principal, details, true)) as Authenticated<Principal, unknown> as Authenticated<P, C>
+  return Object.freeze(Valid.complete(principal, details)) as Authenticated<Principal, unknown> as Authenticated<P, C>
 }
 
 /** Returns true for a result of {@link completeOutcome}. A copy of one has to be checked. */

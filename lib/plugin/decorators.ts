@@ -35,7 +35,7 @@ export function createGatehouse (context: FastifyInstance, parts: Parts): Gateho
       const declaration = parseDeclaration(auth, path, guard.permissions)
       defaults.set(context, { declaration, label: `group ${prefix}` })
       // Rejects a default that no route could use.
-      policies.resolve(context, true, path)
+      policies.defaultOf(context, path)
     },
     guard (auth: unknown) {
       const policy = policies.resolve(context, auth, 'app.gatehouse.guard()')

@@ -22,6 +22,8 @@ export interface Policies {
   forRoute (context: FastifyInstance, options: RouteDeclaration, url: string): ResolvedPolicy
   /** Returns the policy of a declaration outside of routes, below the defaults of a context. */
   resolve (context: FastifyInstance, declared: unknown, path: string): Policy
+  /** Returns the default policy of a context: that of a route which declares nothing but `true`. */
+  defaultOf (context: FastifyInstance, path?: string): Policy
   /** Returns true if a policy that was resolved so far has a limit of requests. */
   limitsRequests (): boolean
   /** Returns the public paths that matched no route. */
@@ -66,6 +68,7 @@ export function createPolicies (sources: PolicySources): Policies {
       return resolved
     },
     resolve: (context, declared, path) => resolve(context, [declared], () => path).policy,
+    defaultOf: (context, path = 'the default of a context') => resolve(context, [true], () => path).policy,
     limitsRequests: () => [...all()].some(({ rateLimit }) => rateLimit !== null),
     unusedPublicPaths: () => publicPaths.filter(each => !used.has(each)).map(each => each.path)
   }

@@ -58,7 +58,7 @@ function createRouteHooks ({ guard, key, policies }: RouteHookParts): RouteHooks
     settle(guard.enterRoute(policy, reply), done as Done)
   }
   const runEarlyPreflight = async (reply: FastifyReply): Promise<void> => {
-    await guard.run(policies.resolve(reply.request.server, true, 'the default of a context'), reply)
+    await guard.run(policies.defaultOf(reply.request.server), reply)
   }
   const preHandler: Seal = {
     gatehouseSeal (request, reply, done) {
