@@ -3,7 +3,7 @@ import type { Principal } from '../../types/principal.js'
 import type { JsonObject, Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { internalError } from '../errors.js'
 import { codeKind as kind } from '../schemes/jwt/refresh-token.js'
-import { number, orNull, recordParser } from '../stores/records.js'
+import { fieldIn, number, orNull, recordParser } from '../stores/records.js'
 import { isSameSecret } from '../util/encoding.js'
 import { listOf, oneOf, string } from '../util/options.js'
 
@@ -73,15 +73,15 @@ export async function issueCode (store: Store, grant: CodeGrant): Promise<string
 /** Ends the oldest codes of a person who has too many for one more. */
 async function makeRoom (store: Store, owner: StoreOwner, issuer: string): Promise<void> {
   const found = await store.find(kind, owner)
-  const surplus = found.filter(({ value }) => value['issuer'] === issuer)
+  const surplus = found.filter(record => fieldIn(record, 'issuer') === issuer)
     .sort((a, b) => writtenAt(b) - writtenAt(a))
     .slice(maxCodes - 1)
   await Promise.all(surplus.map(({ id }) => store.take(kind, id)))
 }
 
 /** Returns the time at which a code was issued or used, in milliseconds since 1970. */
-function writtenAt ({ value, expiresAt }: StoreRecord): number {
-  return Number(expiresAt) - (value['used'] === true ? rememberedMs : lifetimeMs)
+function writtenAt (record: StoreRecord): number {
+  return Number(record.expiresAt) - (fieldIn(record, 'used') === true ? rememberedMs : lifetimeMs)
 }
 
 /** Returns the grant that a person has allowed. */

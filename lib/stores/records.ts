@@ -1,7 +1,7 @@
 import type { StoreEntry, StoreOwner } from '../../types/store.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
-import { isObject, ownFields } from '../util/objects.js'
+import { isObject, ownField, ownFields } from '../util/objects.js'
 import { atRunTime, type Parsed, type Parser, type Shape } from '../util/options.js'
 
 /**
@@ -40,6 +40,21 @@ export function fieldsOf<S extends Shape> (shape: S): Parser<Parsed<S>> {
       Object.fromEntries(parsers.map(([name, parse]) => [name, parse(fields[name], `${path}.${name}`)]))
     ) as Parsed<S>
   }
+}
+
+/**
+ * Returns a field of a record that may be damaged, not parsed, or `undefined`. A damaged record must not stop calls that
+ * only remove records, or choose among all records of an owner.
+ */
+export function fieldIn (record: Pick<StoreEntry, 'value'>, name: string): unknown {
+  const value: unknown = record.value
+  return isObject(value) ? ownField(value, name) : undefined
+}
+
+/** Returns a time in a record, in milliseconds since 1970. One that cannot be read counts as the earliest, 0. */
+export function timeIn (record: Pick<StoreEntry, 'value'>, name: string): number {
+  const time = fieldIn(record, name)
+  return typeof time === 'number' ? time : 0
 }
 
 /** Parses any number that JSON has. */

@@ -51,6 +51,8 @@ const withField = (name: string, field: JsonObject | undefined): Damage => recor
   return { ...record, value: field === undefined ? others : { ...others, [name]: field } }
 }
 
+const withValue = (value: unknown): Damage => record => ({ ...record, value: value as JsonObject })
+
 /** Damages each field of a record in turn, and expects a fault for each. */
 async function expectFaults (
   t: Test, { kind, fields, state, log }: {
@@ -64,7 +66,8 @@ async function expectFaults (
   const whole = state.damage
   const damages: ReadonlyArray<readonly [string, Damage]> = [
     ...fields.flatMap(name => [{}, undefined].map(field => [`value.${name}`, withField(name, field)] as const)),
-    ['value must', record => ({ ...record, value: ['a list'] as unknown as JsonObject })]
+    ['value must', withValue(['a list'])],
+    ['value must', withValue(null)]
   ]
   for (const [reason, damage] of damages) {
     state.damage = damage
@@ -215,4 +218,49 @@ t.test('a session that cannot be read is not listed', async t => {
   const fields = ['created', 'seen', 'kept', 'address', 'userAgent']
   await expectFaults(t, { kind: 'session', fields, state, log: null }, () => sessions.list())
   t.equal((await sessions.list()).length, 1)
+})
+
+t.test('a damaged session lets its owner in, and log in again', async t => {
+  const { store, state } = damagingStore('session')
+  const app = await appOf(t, store, { level: 'silent' })
+  app.get('/page', { config: { auth: 'web' } }, async ({ principal }) => principal)
+  const logIn = async () => await app.inject({ method: 'POST', url: '/login' })
+  const [first] = [await logIn(), await logIn()]
+  state.damage = withValue(null)
+  const [{ name, value } = { name: '', value: '' }] = first.cookies
+  t.equal((await app.inject({ url: '/page', cookies: { [name]: value } })).statusCode, 200)
+  t.equal((await logIn()).statusCode, 200)
+})
+
+t.test('damaged codes do not keep their owner from another one, or from ending all grants', async t => {
+  const { store, state } = damagingStore('oauth-code')
+  const app = await serverApp(t, { store })
+  const { body } = await redeem(app, await codeFor(app))
+  state.damage = withValue(null)
+  const code = await codeFor(app)
+  await app.gatehouse.tokens.of(ann).revokeAll()
+  t.equal((await call(app, body.access_token)).status, 401, 'the grant has ended')
+  state.damage = record => record
+  t.equal((await redeem(app, code)).status, 200, 'a damaged code is not ended')
+})
+
+t.test('damaged grants do not keep their owner from another one', async t => {
+  const { store, state } = damagingStore('refresh-family')
+  const app = await serverApp(t, { store })
+  await redeem(app, await codeFor(app))
+  state.damage = withValue(null)
+  t.equal((await redeem(app, await codeFor(app))).status, 200)
+})
+
+t.test('a session whose last use cannot be read is the first to end when there are too many', async t => {
+  const { store, state, inner } = damagingStore('session')
+  const app = await appOf(t, store, { level: 'silent' })
+  const logIn = async () => await app.inject({ method: 'POST', url: '/login' })
+  for (let i = 0; i < 101; i++) await logIn()
+  const records = await inner.find('session', { realm: 'web web', id: 'ann' })
+  const { id } = records[50] as StoreRecord
+  state.damage = record => record.id === id ? withField('seen', undefined)(record) : record
+  await logIn()
+  const left = await inner.find('session', { realm: 'web web', id: 'ann' })
+  t.same([left.length, left.some(record => record.id === id)], [101, false])
 })

@@ -10,7 +10,7 @@ import { AuthError } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { loadPrincipal, principalFrom } from '../../kit/principal.js'
-import { changeRecord, ownerOf } from '../../stores/records.js'
+import { changeRecord, fieldIn, ownerOf, timeIn } from '../../stores/records.js'
 import type { IsClient, LiveTokens } from './own-tokens.js'
 import {
   codeKind, createHandle, endOf, familyEntry, familyId, familyKind, familyOf, RefreshTokens, rotate, standingOf,
@@ -203,9 +203,9 @@ export class Grants {
   /** Ends the authorization codes of an owner that have not begun a grant yet. */
   async #endCodes ({ realm, id }: StoreOwner): Promise<void> {
     const { store, issuer, resource } = this.#options
-    const codes = (await store.find(codeKind, { realm, id })).filter(
-      ({ value }) => value['issuer'] === issuer && value['resource'] === resource && value['used'] === false
-    )
+    const open = Object.entries({ issuer, resource, used: false })
+    const codes = (await store.find(codeKind, { realm, id }))
+      .filter(code => open.every(([name, value]) => fieldIn(code, name) === value))
     await Promise.all(codes.map(code => store.take(codeKind, code.id)))
   }
 
@@ -330,8 +330,8 @@ export class Grants {
   /** Ends the least recently used grants of an owner who has too many. Those of other issuers do not count. */
   async #makeRoom (id: string, owner: StoreOwner): Promise<void> {
     const { issuer } = this.#options
-    const surplus = (await this.#find(owner)).filter(each => each.id !== id && each.value['issuer'] === issuer)
-      .sort((a, b) => Number(b.value['rotatedAt']) - Number(a.value['rotatedAt']))
+    const surplus = (await this.#find(owner)).filter(each => each.id !== id && fieldIn(each, 'issuer') === issuer)
+      .sort((a, b) => timeIn(b, 'rotatedAt') - timeIn(a, 'rotatedAt'))
       .slice(maxFamilies - 1)
     for (const record of surplus) await this.endFamily(record.id)
   }

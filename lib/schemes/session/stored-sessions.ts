@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { AnyOwnerSessions, OwnerSessions, SessionRecord } from '../../../types/sessions.js'
 import type { Store, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
-import { number, ownerOf, recordParser } from '../../stores/records.js'
+import { number, ownerOf, recordParser, timeIn } from '../../stores/records.js'
 import { isSameOwner } from '../../util/encoding.js'
 import { isThenable } from '../../util/objects.js'
 import { oneOf, string } from '../../util/options.js'
@@ -127,7 +127,7 @@ export class StoredSessions implements Liveness {
   /** Ends the surplus sessions of an owner, those with the oldest last use. */
   async #endSurplus (owner: StoreOwner): Promise<void> {
     const found = await this.#store.find(kind, this.#names.owner(owner))
-    const byUse = [...found].sort((a, b) => Number(b.value['seen']) - Number(a.value['seen']))
+    const byUse = [...found].sort((a, b) => timeIn(b, 'seen') - timeIn(a, 'seen'))
     const surplus = byUse.slice(maxSessionsPerOwner)
     await Promise.all(surplus.map(({ id }) => this.#take(this.#names.unprefixed(id))))
   }
@@ -217,7 +217,7 @@ function entryOf (names: Names, session: Session, context: LoginContext): StoreE
 
 /** Returns the record with its last use set to now; `null` when that was written less than a minute ago. */
 function withLastUse (record: StoreRecord, now: number): StoreRecord | null {
-  if (now - Number(record.value['seen']) < useIntervalMs) return null
+  if (now - timeIn(record, 'seen') < useIntervalMs) return null
   return { ...record, value: { ...record.value, seen: now } }
 }
 
