@@ -138,6 +138,7 @@ export interface TokenRevokedEvent {
   readonly tokenId: string | null
   readonly realm: string
   readonly id: string
+  /** `null` if no client is involved, or the record of the grant is damaged. */
   readonly client: string | null
 }
 

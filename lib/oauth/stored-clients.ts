@@ -4,7 +4,7 @@ import type {
 } from '../../types/oauth.js'
 import type { JsonObject, Store, StoreEntry, StoreOwner, StoreRecord } from '../../types/store.js'
 import { internalError } from '../errors.js'
-import { changeRecord, fieldsOf, number, orNull, ownerOf, recordParser } from '../stores/records.js'
+import { changeRecord, fieldsOf, isRemovable, number, orNull, ownerOf, recordParser } from '../stores/records.js'
 import { TtlCache } from '../util/cache.js'
 import { isSameOwner } from '../util/encoding.js'
 import { deepFreeze } from '../util/objects.js'
@@ -104,9 +104,10 @@ export class StoredClients {
         return record !== null && isVisible(record) ? publicRecord(record) : null
       },
       remove: async id => {
-        const record = await this.#get(id)
-        if (record === null || !isVisible(record)) return false
-        return await this.#write(id, async () => await this.#options.store.take(kind, id) !== null)
+        const { store, issuer } = this.#options
+        const record = await this.#read(id)
+        if (record === null || !isVisible(record) || !isRemovable(record, { issuer })) return false
+        return await this.#write(id, async () => await store.take(kind, id) !== null)
       }
     }
   }
@@ -184,8 +185,13 @@ export class StoredClients {
   }
 
   async #get (id: string): Promise<StoreRecord | null> {
-    const record = isStoredId(id) ? await this.#options.store.get(kind, id) : null
+    const record = await this.#read(id)
     return record !== null && this.#isOwn(record) ? record : null
+  }
+
+  /** Reads a record, which may be damaged, or belong to another server. */
+  async #read (id: string): Promise<StoreRecord | null> {
+    return isStoredId(id) ? await this.#options.store.get(kind, id) : null
   }
 
   #isOwn (record: StoreRecord): boolean {

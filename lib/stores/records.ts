@@ -1,4 +1,4 @@
-import type { StoreEntry, StoreOwner } from '../../types/store.js'
+import type { StoreEntry, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
 import { isObject, ownField, ownFields } from '../util/objects.js'
@@ -43,8 +43,8 @@ export function fieldsOf<S extends Shape> (shape: S): Parser<Parsed<S>> {
 }
 
 /**
- * Returns a field of a record that may be damaged, not parsed, or `undefined`. A damaged record must not stop calls that
- * only remove records, or choose among all records of an owner.
+ * Returns a field of a record as it is stored, or `undefined` if there is none. For calls that also work with damaged
+ * records: those that remove records, or choose among all records of an owner.
  */
 export function fieldIn (record: Pick<StoreEntry, 'value'>, name: string): unknown {
   const value: unknown = record.value
@@ -55,6 +55,17 @@ export function fieldIn (record: Pick<StoreEntry, 'value'>, name: string): unkno
 export function timeIn (record: Pick<StoreEntry, 'value'>, name: string): number {
   const time = fieldIn(record, name)
   return typeof time === 'number' ? time : 0
+}
+
+/**
+ * Returns true if the scheme or server whose records have these fields may remove a record. It may also remove one that
+ * is damaged, unless a field that is still a string names another scheme or server, which shares the store.
+ */
+export function isRemovable (record: StoreRecord, own: Readonly<Record<string, string>>): boolean {
+  return Object.entries(own).every(([name, value]) => {
+    const field = fieldIn(record, name)
+    return typeof field !== 'string' || field === value
+  })
 }
 
 /** Parses any number that JSON has. */

@@ -2,6 +2,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, memoryStore, session, type Store, type StoreRecord } from '../../lib/index.js'
 import type { JsonObject } from '../../types/store.js'
+import { recordEvents } from '../fixtures/events.js'
 import { secretOf } from '../fixtures/tokens.js'
 import {
   authorizePath, call, codeFor, decide, login, post, redeem, serverApp, visit
@@ -9,7 +10,7 @@ import {
 
 /**
  * A record that is damaged, or was written by something else, is a fault: the response is a 500, the log names the kind
- * and the field, and nothing of the record is used.
+ * and the field, and nothing of the record is used. It can be removed as any other record.
  */
 
 const ann = { realm: 'web', id: 'ann' }
@@ -46,9 +47,9 @@ function faults () {
   return { logger: { level: 'error', stream: { write } }, take: () => reasons.splice(0) }
 }
 
-const withField = (name: string, field: JsonObject | undefined): Damage => record => {
+const withField = (name: string, field: unknown): Damage => record => {
   const { [name]: _, ...others } = record.value
-  return { ...record, value: field === undefined ? others : { ...others, [name]: field } }
+  return { ...record, value: field === undefined ? others : { ...others, [name]: field } as JsonObject }
 }
 
 const withValue = (value: unknown): Damage => record => ({ ...record, value: value as JsonObject })
@@ -108,8 +109,6 @@ t.test('a grant that cannot be read is not refreshed and not listed', async t =>
   await expectFaults(t, { kind: 'refresh-family', fields, state, log }, refresh)
   const grants = app.gatehouse.tokens.of(ann, { scheme: 'api' })
   await expectFaults(t, { kind: 'refresh-family', fields, state, log: null }, () => grants.list())
-  const [{ id } = { id: '' }] = await grants.list()
-  await expectFaults(t, { kind: 'refresh-family', fields, state, log: null }, () => grants.revoke(id))
   state.damage = record => ({ ...record, owner: null })
   t.equal((await refresh()).status, 500)
   t.match(log.take(), [/of the kind 'refresh-family' cannot be read: it has no owner/])
@@ -117,14 +116,19 @@ t.test('a grant that cannot be read is not refreshed and not listed', async t =>
   t.equal((await refresh()).status, 200, 'the grant has not ended')
 })
 
-t.test('grants end even if another one cannot be read, and the call says so', async t => {
-  const { store, state } = damagingStore('refresh-family')
-  const app = await serverApp(t, { store })
+t.test('grants end even if the store fails for another one, and the call says so', async t => {
+  const inner = memoryStore()
+  const failed = new Set<string>()
+  const take: Store['take'] = async (kind, id) => {
+    if (failed.has(id)) throw new Error('the store failed')
+    return await inner.take(kind, id)
+  }
+  const app = await serverApp(t, { store: { ...inner, take } })
   const [first, second] = [await redeem(app, await codeFor(app)), await redeem(app, await codeFor(app))]
   const grants = app.gatehouse.tokens.of(ann, { scheme: 'api' })
   const [{ id } = { id: '' }] = await grants.list()
-  state.damage = record => record.id === id ? withField('resource', {})(record) : record
-  await t.rejects(grants.revokeAll(), { code: 'AUTH_FAULT' })
+  failed.add(id)
+  await t.rejects(grants.revokeAll(), { code: 'AUTH_UNAVAILABLE' })
   const answers = [await call(app, first.body.access_token), await call(app, second.body.access_token)]
   t.same(answers.map(({ status }) => status).sort(), [200, 401])
 })
@@ -263,4 +267,96 @@ t.test('a session whose last use cannot be read is the first to end when there a
   await logIn()
   const left = await inner.find('session', { realm: 'web web', id: 'ann' })
   t.same([left.length, left.some(record => record.id === id)], [101, false])
+})
+
+/** Each field of a record damaged in turn, and the whole value. */
+const damagesOf = (record: StoreRecord): readonly Damage[] =>
+  [...Object.keys(record.value).map(name => withField(name, {})), withValue(['a list']), withValue(null)]
+
+t.test('a damaged grant can be revoked by its owner, but not one of another issuer or resource', async t => {
+  const { store, state, inner } = damagingStore('refresh-family')
+  const app = await serverApp(t, { store })
+  const { body } = await redeem(app, await codeFor(app))
+  const grants = app.gatehouse.tokens.of(ann, { scheme: 'api' })
+  const [first = { id: '' }] = await grants.list()
+  const record = await inner.get('refresh-family', first.id) as StoreRecord
+  const restore = async (): Promise<void> => {
+    await inner.take(record.kind, record.id)
+    await inner.add(record)
+  }
+  const revoked = recordEvents(t, 'token-revoked')
+  for (const damage of damagesOf(record)) {
+    await restore()
+    state.damage = damage
+    t.equal(await app.gatehouse.tokens.of({ ...ann, id: 'bob' }).revoke(first.id), false)
+    t.equal(await grants.revoke(first.id), true)
+    t.equal(await inner.get(record.kind, record.id), null)
+    await restore()
+    await grants.revokeAll()
+    t.equal(await inner.get(record.kind, record.id), null)
+  }
+  t.equal(revoked.length, 2 * damagesOf(record).length)
+  t.match(revoked[0], { grant: first.id, realm: 'web', id: 'ann', client: 'spa' })
+  t.match(revoked.at(-1), { grant: first.id, realm: 'web', id: 'ann', client: null })
+  await restore()
+  for (const name of ['issuer', 'resource']) {
+    state.damage = record => withField('scopes', {})(withField(name, 'https://other.test')(record))
+    t.equal(await grants.revoke(first.id), false, name)
+    await grants.revokeAll()
+  }
+  state.damage = record => record
+  t.equal((await call(app, body.access_token)).status, 200)
+})
+
+t.test('a damaged client can be removed, but not one of another issuer', async t => {
+  const { store, state, inner } = damagingStore('oauth-client')
+  const app = await serverApp(t, { store })
+  const { clients } = app.gatehouse.oauth
+  const { client: { id } } = await clients.of(ann).create({ name: 'x', grants: ['client_credentials'] })
+  const record = await inner.get('oauth-client', id) as StoreRecord
+  for (const damage of damagesOf(record)) {
+    for (const own of [clients.of(ann), clients.ofAnyOwner()]) {
+      await inner.add(record)
+      state.damage = damage
+      t.equal(await clients.of({ ...ann, id: 'bob' }).remove(id), false)
+      t.equal(await own.remove(id), true)
+      t.equal(await inner.get(record.kind, id), null)
+    }
+  }
+  await inner.add(record)
+  state.damage = record => withField('name', {})(withField('issuer', 'https://other.test')(record))
+  t.equal(await clients.ofAnyOwner().remove(id), false)
+  state.damage = record => ({ ...record, owner: null })
+  t.equal(await clients.of(ann).remove(id), false)
+  t.equal(await clients.ofAnyOwner().remove(id), true, 'a client that has lost its owner')
+})
+
+t.test('a damaged API key can be revoked, but not one of another prefix', async t => {
+  const { store, state, inner } = damagingStore('api-key')
+  const app = await appOf(t, store, { level: 'silent' })
+  const { apiKeys } = app.gatehouse
+  const owner = { realm: 'keys', id: 'ann' }
+  const { record: { id }, key } = await apiKeys.of(owner).create({ name: 'x' })
+  const record = await inner.get('api-key', id) as StoreRecord
+  const revoked = recordEvents(t, 'key-revoked')
+  for (const damage of damagesOf(record)) {
+    for (const own of [apiKeys.of(owner), apiKeys.ofAnyOwner()]) {
+      await inner.add(record)
+      state.damage = damage
+      t.equal(await apiKeys.of(ann).revoke(id), false)
+      t.equal(await own.revoke(id), true)
+      t.equal(await inner.get(record.kind, id), null)
+    }
+    await inner.add(record)
+    await apiKeys.revokeLeaked(key)
+    t.equal(await inner.get(record.kind, id), null)
+  }
+  t.equal(revoked.length, 3 * damagesOf(record).length)
+  t.match(revoked.at(-1), { scheme: 'keys', key: id, realm: 'keys', id: 'ann', leaked: true })
+  await inner.add(record)
+  state.damage = record => withField('name', {})(withField('prefix', 'other')(record))
+  t.equal(await apiKeys.ofAnyOwner().revoke(id), false)
+  state.damage = record => ({ ...record, owner: null })
+  t.equal(await apiKeys.of(owner).revoke(id), false)
+  t.equal(await apiKeys.ofAnyOwner().revoke(id), true, 'a key that has lost its owner')
 })

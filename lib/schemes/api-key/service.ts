@@ -8,7 +8,7 @@ import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { AuthError, explain, internalError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { principalFrom } from '../../kit/principal.js'
-import { changeRecord } from '../../stores/records.js'
+import { changeRecord, isRemovable } from '../../stores/records.js'
 import { isSameOwner } from '../../util/encoding.js'
 import { deepFreeze, isObject, property } from '../../util/objects.js'
 import {
@@ -38,6 +38,9 @@ interface Found {
 
 type Find = () => Promise<Found | null>
 
+/** Returns `false` for a key that is treated like one that does not exist. */
+type IsVisible = (record: { readonly owner: StoreOwner | null }) => boolean
+
 /** Manages the keys of one scheme: `app.gatehouse.apiKeys`. */
 export class KeyService implements ApiKeyFeature {
   readonly #options: KeyServiceOptions
@@ -61,8 +64,7 @@ export class KeyService implements ApiKeyFeature {
     return Object.freeze(this.#calls(() => true))
   }
 
-  /** @param isVisible returns `false` for a key that is treated like one that does not exist. */
-  #calls (isVisible: (record: ApiKeyRecord) => boolean): AnyOwnerApiKeys {
+  #calls (isVisible: IsVisible): AnyOwnerApiKeys {
     const finder = (id: string): Find => async () => {
       const found = await this.#find(id)
       return found !== null && isVisible(found.record) ? found : null
@@ -70,7 +72,7 @@ export class KeyService implements ApiKeyFeature {
     return {
       get: async id => (await finder(id)())?.record ?? null,
       update: async (id, change, ...bounds) => await this.#update(finder(id), change, bounds),
-      revoke: async id => await this.#revoke(await finder(id)(), { leaked: false }),
+      revoke: async id => await this.#revoke(id, { isVisible, leaked: false }),
       rotate: async (id, options) => await this.#rotate(finder(id), options)
     }
   }
@@ -130,14 +132,20 @@ export class KeyService implements ApiKeyFeature {
   async revokeLeaked (key: string): Promise<void> {
     if (typeof key !== 'string' || this.#options.format.formOf(key) !== 'ours') return
     const id = digestOf(key)
-    if (await this.#revoke(await this.#find(id), { leaked: true })) {
+    if (await this.#revoke(id, { isVisible: () => true, leaked: true })) {
       this.#options.log.warn({ apiKey: id }, 'a leaked API key was revoked')
     }
   }
 
-  async #revoke (found: Found | null, { leaked }: { readonly leaked: boolean }): Promise<boolean> {
-    if (found === null || !await this.#take(found.record.id)) return false
-    publish('key-revoked', { ...this.#eventOf(found.record), leaked })
+  /** Removes a key, whose record may be damaged. */
+  async #revoke (
+    id: string, { isVisible, leaked }: { readonly isVisible: IsVisible, readonly leaked: boolean }
+  ): Promise<boolean> {
+    const { scheme, format: { prefix } } = this.#options
+    const stored = await this.#read(id)
+    if (stored === null || !isVisible(stored) || !isRemovable(stored, { prefix }) || !await this.#take(id)) return false
+    const { owner } = stored
+    if (owner !== null) publish('key-revoked', { scheme, key: id, realm: owner.realm, id: owner.id, leaked })
     return true
   }
 
@@ -169,8 +177,13 @@ export class KeyService implements ApiKeyFeature {
 
   /** Finds a key of this scheme. */
   async #find (id: string): Promise<Found | null> {
-    const stored = isKeyId(id) ? await this.#options.store.get(kind, id) : null
+    const stored = await this.#read(id)
     return stored === null ? null : this.#parse(stored)
+  }
+
+  /** Reads a record, which may be damaged, or belong to another scheme. */
+  async #read (id: string): Promise<StoreRecord | null> {
+    return isKeyId(id) ? await this.#options.store.get(kind, id) : null
   }
 
   #parse (stored: StoreRecord): Found | null {

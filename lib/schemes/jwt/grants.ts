@@ -10,7 +10,7 @@ import { AuthError } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { loadPrincipal, principalFrom } from '../../kit/principal.js'
-import { changeRecord, fieldIn, ownerOf, timeIn } from '../../stores/records.js'
+import { changeRecord, fieldIn, isRemovable, ownerOf, timeIn } from '../../stores/records.js'
 import type { IsClient, LiveTokens } from './own-tokens.js'
 import {
   codeKind, createHandle, endOf, familyEntry, familyId, familyKind, familyOf, RefreshTokens, rotate, standingOf,
@@ -176,14 +176,16 @@ export class Grants {
       },
       revoke: async (id: string) => {
         const found = (await this.#find(owner)).find(each => each.id === id)
-        return found !== undefined && this.#isOwn(found) && await this.endFamily(id)
+        return found !== undefined && this.#isRemovable(found) && await this.endFamily(id)
       },
       revokeAll: async ({ except }: { readonly except?: string } = {}) => {
         // First the codes: one that is redeemed meanwhile has begun its grant before the grants are found.
         const codes = await Promise.allSettled([this.#endCodes(owner)])
         const others = (await this.#find(owner)).filter(({ id }) => id !== except)
-        // one record that cannot be read must not keep the other grants alive
-        const results = await Promise.allSettled(others.map(async each => this.#isOwn(each) && this.endFamily(each.id)))
+        // a store that fails to end one grant must not keep the other grants alive
+        const results = await Promise.allSettled(
+          others.filter(each => this.#isRemovable(each)).map(each => this.endFamily(each.id))
+        )
         for (const result of [...codes, ...results]) if (result.status === 'rejected') throw result.reason
       }
     })
@@ -198,6 +200,11 @@ export class Grants {
   #isOwn (record: StoreRecord): boolean {
     const { issuer, resource } = familyOf(record)
     return issuer === this.#options.issuer && resource === this.#options.resource
+  }
+
+  #isRemovable (record: StoreRecord): boolean {
+    const { issuer, resource } = this.#options
+    return isRemovable(record, { issuer, resource })
   }
 
   /** Ends the authorization codes of an owner that have not begun a grant yet. */
@@ -336,10 +343,12 @@ export class Grants {
     for (const record of surplus) await this.endFamily(record.id)
   }
 
+  /** Returns the fields that all events of a grant have. The record of a grant that is ended may be damaged. */
   #event (record: StoreRecord) {
     const { scheme, signer } = this.#options
-    const { client } = familyOf(record)
-    return { scheme, grant: record.id, ...ownerOf(record), client: client === signer.client ? null : client }
+    const client = fieldIn(record, 'client')
+    const isKnown = typeof client === 'string' && client !== signer.client
+    return { scheme, grant: record.id, ...ownerOf(record), client: isKnown ? client : null }
   }
 }
 
