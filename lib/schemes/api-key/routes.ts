@@ -3,9 +3,10 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync, FastifyRep
 import fp from 'fastify-plugin'
 import type { ApiKeyFeature, NewApiKey } from '../../../types/api-keys.js'
 import type { Principal } from '../../../types/principal.js'
-import { AuthError, explain } from '../../errors.js'
+import { AuthError, explain, internalError } from '../../errors.js'
+import { describeValue } from '../../util/describe.js'
 import { parseJson } from '../../util/encoding.js'
-import { ownFields, property } from '../../util/objects.js'
+import { isNo, ownFields, property } from '../../util/objects.js'
 import { TooManyKeys } from './owners.js'
 import {
   type ApiKeyRoutesOptions, parsePublicKey, parseRoutesOptions, type PublicKeyOf, type RouteSettings
@@ -231,8 +232,12 @@ async function isSigned ({ headers, log }: FastifyRequest, body: Buffer, publicK
   if (typeof identifier !== 'string' || typeof signature !== 'string' || !/^[\x21-\x7e]{1,200}$/.test(identifier)) {
     return false
   }
-  const key = parsePublicKey(await fetchPublicKey(identifier, publicKeyOf, log))
-  return key !== null && isSignedBy(key, body, signature)
+  const found = await fetchPublicKey(identifier, publicKeyOf, log)
+  if (isNo(found)) return false
+  const key = parsePublicKey(found)
+  if (key !== null) return isSignedBy(key, body, signature)
+  throw internalError('the function apiKeyRoutes.leaks.publicKeys must return a public key of the curve P-256 in ' +
+    `PEM, or null. Got ${describeValue(found)}`)
 }
 
 async function fetchPublicKey (identifier: string, publicKeyOf: PublicKeyOf, log: FastifyBaseLogger): Promise<unknown> {

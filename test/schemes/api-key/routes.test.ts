@@ -385,9 +385,9 @@ t.test('looks up public keys, and answers 503 to reports if they cannot be fetch
   const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
     .publicKey.export({ type: 'spki', format: 'pem' })
     .toString()
-  for (const other of [null, 'no key', rsa]) {
-    answer = () => other
-    t.equal((await report(body)).statusCode, 403)
+  for (const [other, expected] of [[null, 403], [false, 403], ['no key', 500], [rsa, 500], [{ pem }, 500]] as const) {
+    answer = () => other as never
+    t.equal((await report(body)).statusCode, expected)
   }
   answer = async () => pem
   tap.down = true
