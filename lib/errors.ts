@@ -183,8 +183,13 @@ export async function callFunction<T> (name: string, call: () => T): Promise<Awa
   try {
     return await call()
   } catch (cause) {
-    throw cause instanceof AuthError ? cause : internalError(`${name} threw`, cause)
+    throw functionError(name, cause)
   }
+}
+
+/** Returns the error of {@link callFunction} for a function of the application that threw. */
+export function functionError (name: string, cause: unknown): AuthError {
+  return cause instanceof AuthError ? cause : internalError(`${name} threw`, cause)
 }
 
 const noScopes: readonly string[] = Object.freeze([])

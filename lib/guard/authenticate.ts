@@ -242,8 +242,11 @@ function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): A
     : enrich(bound, completed, loaded)
 }
 
+/** An hour: the most by which the clock that `authenticatedAt` comes from may be ahead. */
+const maxAheadMs = 3_600_000
+
 /**
- * Checks details of an outcome that would fail when the response is sent, or later.
+ * Checks details of an outcome that would fail when the response is sent, or later, or that would open a route.
  * @throws {AuthError} `AUTH_FAULT`
  */
 function checkDetails (outcome: object, name: string): void {
@@ -251,6 +254,11 @@ function checkDetails (outcome: object, name: string): void {
     const value = property(outcome, detail) ?? null
     if (value === null || typeof value === 'function') continue
     throw internalError(`the scheme '${name}' returned ${detail} that is no function. Got ${describeValue(value)}`)
+  }
+  const authenticatedAt = property(outcome, 'authenticatedAt')
+  if (isValidDate(authenticatedAt) && authenticatedAt.getTime() > Date.now() + maxAheadMs) {
+    throw internalError(`the scheme '${name}' returned an authenticatedAt in the future, which would meet every ` +
+      'maxAge. A Date is made of milliseconds since 1970')
   }
   const headers = property(outcome, 'headers') ?? null
   if (headers === null) return
@@ -277,7 +285,7 @@ function isComplete (outcome: Authenticated): boolean {
 function isCompletePrincipal (principal: unknown): principal is Principal {
   return isObject(principal) && Object.isFrozen(principal) &&
     isName(ownField(principal, 'realm')) && isName(ownField(principal, 'id')) &&
-    isFrozenList(ownField(principal, 'scopes')) && isFrozenList(ownField(principal, 'roles'))
+    isFrozenNames(ownField(principal, 'scopes')) && isFrozenNames(ownField(principal, 'roles'))
 }
 
 /** The fields of an outcome other than `kind`. */
@@ -310,8 +318,8 @@ function isName (value: unknown): boolean {
   return typeof value === 'string' && value !== ''
 }
 
-function isFrozenList (value: unknown): boolean {
-  return Array.isArray(value) && Object.isFrozen(value)
+function isFrozenNames (value: unknown): boolean {
+  return Array.isArray(value) && Object.isFrozen(value) && value.every(name => typeof name === 'string')
 }
 
 function isInstant (value: unknown): boolean {

@@ -8,7 +8,7 @@ import { hasFunction, namedScopes, requiresScope, type Policy } from '../policy/
 import { hasPermission, type Permissions, type Requirement } from '../policy/requirements.js'
 import { ruleData, ruleInWords } from '../policy/words.js'
 import { describeValue } from '../util/describe.js'
-import { isNo, isSet, isThenable } from '../util/objects.js'
+import { isMisplacedPromise, isNo, isSet, isThenable } from '../util/objects.js'
 import type { Identity } from './request-state.js'
 
 /** The caller and the request that the functions of a policy decide about. */
@@ -138,8 +138,7 @@ function judgeWhen (answer: unknown): boolean {
 
 function callFor (kind: 'scopes' | 'roles', run: RequirementsFunction, caller: Caller): Requirements {
   const returned = run(caller.request)
-  // a promise is a wrong return value; its rejection, which nobody awaits, must not end the process
-  if (isThenable(returned)) Promise.resolve(returned).catch(() => {})
+  isMisplacedPromise(returned)
   return parseReturnedRequirements(kind, returned, caller.permissions)
 }
 

@@ -5,7 +5,7 @@ import { authFailure, internalError } from '../errors.js'
 import { isFixed } from '../kit/challenge.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { describeValue } from '../util/describe.js'
-import { getOrCreate, isObject, isThenable } from '../util/objects.js'
+import { getOrCreate, isMisplacedPromise, isObject } from '../util/objects.js'
 import { isHttpToken } from '../util/options.js'
 
 /** The codes of every refusal whose status is 401. */
@@ -192,8 +192,7 @@ function isBasic (text: string): boolean {
 function serialize (challenge: unknown, what = 'a challenge'): string {
   const { scheme, params } = isObject(challenge) ? challenge : {}
   if (typeof scheme !== 'string' || !isObject(params)) {
-    // its error, if it has one, would end the process
-    if (isThenable(challenge)) challenge.then(undefined, () => {})
+    isMisplacedPromise(challenge)
     throw internalError(`${what} must be { scheme, params }, and no promise of it. Got ${describeValue(challenge)}`)
   }
   const entries = Object.entries(params).filter(([, value]) => value !== undefined)

@@ -3,7 +3,7 @@ import type { AuthFailure } from '../../types/outcome.js'
 import { AuthError, authFailure, defaultRetryAfter, internalError, redactError, refusal } from '../errors.js'
 import { reportFault, reportRefusal } from '../events/events.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
-import { isThenable } from '../util/objects.js'
+import { isMisplacedPromise, isThenable } from '../util/objects.js'
 import { expectSend, watchSend, type SendWatch } from '../util/response.js'
 import { PolicyChallenges, unauthenticated } from './challenge.js'
 import { ensureState, noteRefusal, type Undo } from './request-state.js'
@@ -257,8 +257,7 @@ function findAnswer (reply: FastifyReply, watch: SendWatch, { candidates, failur
 
 /** @throws {AuthError} `AUTH_FAULT` for a promise, which would answer when the guard has answered already. */
 function isAnswer (answer: unknown, scheme: string): boolean {
-  if (!isThenable(answer)) return answer === true
-  answer.then(undefined, () => {})
+  if (!isMisplacedPromise(answer)) return answer === true
   throw internalError(`refuse() of the scheme '${scheme}' must return true or false, and no promise of it`)
 }
 

@@ -1,8 +1,10 @@
 import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { Load, LoadContext } from '../../types/scheme.js'
-import { AuthError, callFunction, internalError, misconfigured } from '../errors.js'
+import { AuthError, functionError, internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
-import { deepFrozenCopy, hasFields, hasProperty, isNo, isObject, property } from '../util/objects.js'
+import {
+  deepFrozenCopy, hasFields, hasProperty, isMisplacedPromise, isNo, isObject, property
+} from '../util/objects.js'
 
 const none: readonly string[] = Object.freeze([])
 
@@ -14,7 +16,8 @@ const none: readonly string[] = Object.freeze([])
 export function principalFrom<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
   const id = typeof input === 'object' && input !== null ? property(input, 'id') : undefined
   if (typeof id !== 'string' || id === '') {
-    throw internalError('a principal must be an object with a non-empty string id')
+    const hint = isMisplacedPromise(input) ? ', and no promise of it: await it first' : ''
+    throw internalError(`a principal must be an object with a non-empty string id${hint}`)
   }
   const principal: Principal = Object.freeze({
     ...input,
@@ -64,10 +67,16 @@ export async function loadPrincipal (
   load: Load, principal: Principal, context: LoadContext
 ): Promise<Principal | null> {
   const { scheme } = context
-  return await callFunction(
-    `the load function for the scheme '${scheme}'`,
-    async () => loadedPrincipal(principal, await load(principal, context), scheme)
-  )
+  try {
+    return loadedPrincipal(principal, await load(principal, context), scheme)
+  } catch (cause) {
+    throw loadError(cause, scheme)
+  }
+}
+
+/** Returns the fault for an error that `load` threw, so that its status and its message are not those of a response. */
+export function loadError (cause: unknown, scheme: string): AuthError {
+  return functionError(`the load function for the scheme '${scheme}'`, cause)
 }
 
 /** Creates a principal that many requests share: its lists and plain objects are deep-frozen copies. */

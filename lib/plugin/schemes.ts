@@ -13,7 +13,7 @@ import { ensureDeadline } from '../stores/deadline.js'
 import { toStoreError } from '../stores/operations.js'
 import { memoryStore } from '../stores/memory/index.js'
 import { describeValue } from '../util/describe.js'
-import { isObject, isPlainObject, isThenable, jsonObject } from '../util/objects.js'
+import { isMisplacedPromise, isObject, isPlainObject, jsonObject } from '../util/objects.js'
 import { functionOf, isHttpToken, listOf, oneOf, readOptions, text, type Parser } from '../util/options.js'
 import { isScheme, missingMember, type Options } from './options.js'
 
@@ -60,8 +60,7 @@ export async function openSchemes (app: FastifyInstance, options: Options): Prom
 export function declareRoutes (app: FastifyInstance, schemes: Iterable<BoundScheme>): void {
   for (const { name, features } of schemes) {
     const declared: unknown = features.routes?.(app)
-    if (!isThenable(declared)) continue
-    declared.then(undefined, () => {})
+    if (!isMisplacedPromise(declared)) continue
     throw misconfigured(`The option schemes.${name}.features.routes must declare its routes at once. It returned a ` +
       'promise. Prepare what the routes need in the function that makes the scheme, which may be asynchronous.')
   }

@@ -1,7 +1,7 @@
 import type { Principal } from '../../types/principal.js'
 import { internalError, misconfigured } from '../errors.js'
 import { describeValue, didYouMean, joinNames } from '../util/describe.js'
-import { isPlainObject, isThenable, ownFields } from '../util/objects.js'
+import { isMisplacedPromise, isPlainObject, ownFields } from '../util/objects.js'
 import { duration, listOf, object, wholeNumber, type Parser } from '../util/options.js'
 
 /** A number of requests in a window. */
@@ -96,10 +96,9 @@ export function isPlanChoice (limit: RateLimit | PlanChoice): limit is PlanChoic
 export function rateLimitFor (principal: Principal, limit: RateLimit | PlanChoice): RateLimit {
   if (!isPlanChoice(limit)) return limit
   const returned = limit.choose(principal)
-  // a promise is a wrong return value; its rejection, which nobody awaits, must not end the process
-  if (isThenable(returned)) Promise.resolve(returned).catch(() => {})
   const plan = typeof returned === 'string' ? limit.plans.get(returned) : undefined
   if (plan !== undefined) return plan
+  isMisplacedPromise(returned)
   throw internalError('a rateLimit function must return the name of a plan ' +
     `(${joinNames([...limit.plans.keys()])}), and no promise. Got ${describeValue(returned)}`)
 }

@@ -141,6 +141,16 @@ export function isThenable<T> (value: T | PromiseLike<T>): value is PromiseLike<
   return typeof (value as Partial<PromiseLike<T>> | null | undefined)?.then === 'function'
 }
 
+/**
+ * Returns true for a promise in a place where it is a mistake. Nobody will await it, and its rejection must not end the
+ * process.
+ */
+export function isMisplacedPromise (value: unknown): boolean {
+  if (!isThenable(value)) return false
+  Promise.resolve(value).catch(() => {})
+  return true
+}
+
 /** A hidden value on objects of Fastify or the application, which no other code can see, copy or replace. */
 export interface PrivateSlot<K extends object, V> {
   get (owner: K): V | undefined

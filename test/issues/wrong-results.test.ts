@@ -95,6 +95,48 @@ t.test('refuses what passwords.verify returns in place of { valid }, which would
   t.match(await ask({ valid: false }), { status: 401 })
 })
 
+t.test('a promise in the place of a principal or a hash ends no process, and the log says what it is', async t => {
+  const lost = (): never => Promise.reject(new Error('the database is down')) as never
+  const authorization = `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}`
+  const reason = 'a principal must be an object with a non-empty string id, and no promise of it: await it first'
+  t.match(await answer(own(() => authenticated(lost()))), { status: 500, reason })
+  t.match(await answer(own(() => authenticated({ id: 'ann' }, { owner: lost() }))), { status: 500, reason })
+  for (const find of [
+    () => ({ hash: lost(), principal: { id: 'ann' } }), () => ({ hash: '', principal: lost() }),
+    () => ({ hash: lost(), principal: lost() })
+  ]) {
+    const { app, log } = await createApplication({ schemes: { ops: basic({ find }) } })
+    t.teardown(() => app.close())
+    app.get('/', handler().handler)
+    t.equal((await app.inject({ url: '/', headers: { authorization } })).statusCode, 500)
+    const expected = 'schemes.ops: find must return { hash, principal } or null, and no promise in it: await it first'
+    t.match(log.find(line => line.level === 50), { auth: { reason: expected } })
+  }
+})
+
+t.test('refuses scopes of a frozen principal that are no texts, as of any other', async t => {
+  for (const scopes of [[Symbol('a')], [1], ['a', undefined]] as never[]) {
+    const principal = { realm: 'own', id: 'ann', scopes: Object.freeze(scopes), roles: Object.freeze([]) }
+    for (const each of [principal, Object.freeze(principal)]) {
+      t.match(await answer(own(() => authenticated(each))), {
+        status: 500, reason: "a principal's scopes must be a list of strings"
+      })
+    }
+  }
+})
+
+t.test('refuses a time of authentication in the future, which would meet every maxAge', async t => {
+  const at = (ms: number) => own(() => authenticated({ id: 'ann' }, { authenticatedAt: new Date(ms) }))
+  const now = Date.now()
+  t.match(await answer(at(now * 1000)), {
+    status: 500,
+    reason: "the scheme 'own' returned an authenticatedAt in the future, which would meet every maxAge. A Date is " +
+      'made of milliseconds since 1970'
+  })
+  t.match(await answer(at(now + 3_700_000)), { status: 500 })
+  t.match(await answer(at(now + 60_000)), { status: 200 }, 'the clock of another machine may be ahead')
+})
+
 t.test('read() names a request that is none, and reply.login a realm that is none', async t => {
   for (const request of [undefined, null, 'bearer', ['bearer']] as never[]) {
     const detail = "read(request, from) needs Fastify's request"

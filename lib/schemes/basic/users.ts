@@ -13,7 +13,7 @@ import { readStored } from '../../passwords/stored.js'
 import { passwordWeakness } from '../../secrets/check-secret.js'
 import { addressOf } from '../../util/client-address.js'
 import { describeValue } from '../../util/describe.js'
-import { isNo, isObject, ownFields, property } from '../../util/objects.js'
+import { isMisplacedPromise, isNo, isObject, ownFields, property } from '../../util/objects.js'
 import type { VerifiedCache } from './cache.js'
 
 interface User {
@@ -200,11 +200,13 @@ export function userFinder<P extends PrincipalInput> (
   return async (username, request) => {
     const answer = await find(username, request)
     const found = isNo(answer) ? null : answer
-    const hash = isObject(found) ? property(found, 'hash') : null
-    if ((found !== null && !isObject(found)) || !isHash(hash)) {
-      throw internalError(`schemes.${name}: find must return { hash, principal } or null`)
+    const [hash, principal] = isObject(found) ? [property(found, 'hash'), property(found, 'principal')] : [null, null]
+    const isPending = [hash, principal].filter(isMisplacedPromise).length > 0
+    if ((found !== null && !isObject(found)) || !isHash(hash) || isPending) {
+      const hint = isPending ? ', and no promise in it: await it first' : ''
+      throw internalError(`schemes.${name}: find must return { hash, principal } or null${hint}`)
     }
-    return { hash, principal: () => found === null ? null : principalFrom(property(found, 'principal') as P, name) }
+    return { hash, principal: () => found === null ? null : principalFrom(principal as P, name) }
   }
 }
 
