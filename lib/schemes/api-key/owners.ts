@@ -7,7 +7,7 @@ import type { Load, SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner } from '../../../types/store.js'
 import { AuthError } from '../../errors.js'
 import { invalid } from '../../kit/outcome.js'
-import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
+import { loadedPrincipal, loadError, principalFrom } from '../../kit/principal.js'
 import { TtlCache } from '../../util/cache.js'
 import { ownerKey } from '../../util/encoding.js'
 import { deepFrozenCopy, getOrCreate, isThenable } from '../../util/objects.js'
@@ -72,9 +72,14 @@ export class Owners {
   #load ({ realm, id }: StoreOwner): Principal | null | Promise<Principal | null> {
     const { load, scheme, app } = this.#options
     const owner = principalFrom({ realm, id }, realm)
-    const loaded = load(owner, { scheme, request: withoutRequest(app) })
     const complete = (found: unknown): Principal | null => deepFrozenCopy(loadedPrincipal(owner, found, scheme))
-    return isThenable(loaded) ? Promise.resolve(loaded).then(complete) : complete(loaded)
+    const fail = (cause: unknown): never => { throw loadError(cause, scheme) }
+    try {
+      const loaded = load(owner, { scheme, request: withoutRequest(app) })
+      return isThenable(loaded) ? Promise.resolve(loaded).then(complete).catch(fail) : complete(loaded)
+    } catch (cause) {
+      return fail(cause)
+    }
   }
 
   #narrow (

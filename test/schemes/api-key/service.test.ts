@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import gatehouse, { apiKey, type ApiKeyInput, type Store } from '../../../lib/index.js'
+import gatehouse, { apiKey, AuthError, type ApiKeyInput, type Store } from '../../../lib/index.js'
 import { memoryStore } from '../../../lib/stores/memory/index.js'
 import { ann, bob, clock, createInstance, plain, tappedStore } from './app.js'
 import { exactly } from '../../fixtures/exactly.js'
@@ -323,6 +323,26 @@ t.test('creates no key with more rights than its owner', async t => {
   )
   const rotated = await keys.ofAnyOwner().rotate(record.id, { overlap: 0, within })
   t.match(rotated?.record, { scopes: exactly('reports'), roles: exactly() })
+})
+
+t.test('an error of load does not decide the response of a handler that creates a key', async t => {
+  const failing = [
+    () => { throw Object.assign(new Error('select from people'), { statusCode: 404 }) },
+    async () => { throw Object.assign(new Error('select from people'), { statusCode: 404 }) },
+    async () => await Promise.reject(new TypeError())
+  ]
+  for (const load of failing) {
+    const { app, keys } = await createInstance(t, {}, { load })
+    await t.rejects(keys.of(ann).create({ name: 'k' }), {
+      code: 'AUTH_FAULT',
+      message: 'Internal Server Error',
+      stack: /\(the load function for the scheme 'service' threw\)/
+    })
+    await app.close()
+  }
+  const load = async () => { throw new AuthError('AUTH_UNAVAILABLE', 'the directory is down') }
+  const { keys } = await createInstance(t, {}, { load })
+  await t.rejects(keys.of(ann).create({ name: 'k' }), { code: 'AUTH_UNAVAILABLE' })
 })
 
 t.test('separates the keys of two schemes in one store', async t => {
