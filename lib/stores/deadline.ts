@@ -1,9 +1,10 @@
 import type { Duration } from '../../types/options.js'
-import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
+import type { Store, StoreCount, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { publish } from '../events/events.js'
+import { describeValue } from '../util/describe.js'
 import { isSameOwner } from '../util/encoding.js'
-import { isObject } from '../util/objects.js'
+import { isMisplacedPromise, isObject, isValidDate } from '../util/objects.js'
 import { duration, object, optional } from '../util/options.js'
 import { backingOf, withBacking } from '../util/reports.js'
 import { createOperations, StoreUnavailable, toStoreError } from './operations.js'
@@ -72,9 +73,9 @@ function wrap (store: Store, options: DeadlineOptions): Store {
     take: (kind, id) => within('take', () => checked.take(kind, id)),
     find: (kind, owner) => within('find', () => checked.find(kind, owner)),
     takeAll: (kind, owner, except) => within('takeAll', () => checked.takeAll(kind, owner, except)),
-    increment: (kind, id, options) => within('increment', () => store.increment(kind, id, options)),
+    increment: (kind, id, options) => within('increment', () => checked.increment(kind, id, options)),
     decrement: (kind, id, expiresAt) => within('decrement', () => store.decrement(kind, id, expiresAt)),
-    ...(store.subscribe === undefined ? {} : { subscribe: store.subscribe.bind(store) }),
+    ...(store.subscribe === undefined ? {} : { subscribe: checkedSubscribe(store) }),
     migrate: () => run('migrate', () => store.migrate()),
     close: () => close(() => deadline.end('close', () => store.close()))
   } satisfies Store)
@@ -179,12 +180,15 @@ async function start<T> (work: () => Promise<T>): Promise<T> {
   return await work()
 }
 
+type Checked = Pick<Store, 'add' | 'get' | 'swap' | 'take' | 'find' | 'takeAll' | 'increment'>
+
 /**
  * Wraps the methods of a store so that their results are checked. A record of another kind, id or owner is
- * `AUTH_FAULT`, because whoever receives the record of another user acts as that user. Any result but `true` counts as
- * `false`, and an `undefined` record as `null`.
+ * `AUTH_FAULT`, because whoever receives the record of another user acts as that user. So is a result of another form,
+ * such as an `expiresAt` that JSON has made a text. Any result but `true` counts as `false`, and an `undefined` record
+ * as `null`.
  */
-function withCheckedAnswers (store: Store): Pick<Store, 'add' | 'get' | 'swap' | 'take' | 'find' | 'takeAll'> {
+function withCheckedAnswers (store: Store): Checked {
   return {
     add: async entry => isTrue(await store.add(entry)),
     get: async (kind, id) => checkedRecord(await store.get(kind, id), { operation: 'get', kind, id }),
@@ -193,8 +197,28 @@ function withCheckedAnswers (store: Store): Pick<Store, 'add' | 'get' | 'swap' |
     find: async (kind, owner) => checkedRecords(await store.find(kind, owner), { operation: 'find', kind, owner }),
     takeAll: async (kind, owner, except) => checkedRecords(
       await store.takeAll(kind, owner, except), { operation: 'takeAll', kind, owner, except }
-    )
+    ),
+    increment: async (kind, id, options) => checkedCount(await store.increment(kind, id, options), kind)
   }
+}
+
+/**
+ * Returns the `subscribe` of a store, which calls listeners with changes only: anything else counts as `null`, after
+ * which nothing that was cached is believed.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a store that returns no function. It is called at boot.
+ */
+function checkedSubscribe (store: Store): NonNullable<Store['subscribe']> {
+  return (kind, listener) => {
+    const end: unknown = store.subscribe?.(kind, change => { listener(isChange(change) ? change : null) })
+    if (typeof end === 'function') return end as () => void
+    isMisplacedPromise(end)
+    throw misconfigured('The option store has a subscribe() that must return a function that ends the subscription, ' +
+      `and no promise of it. Got ${describeValue(end)}.`)
+  }
+}
+
+function isChange (change: unknown): boolean {
+  return isObject(change) && typeof change['id'] === 'string'
 }
 
 interface Call {
@@ -217,6 +241,7 @@ function isTrue (answer: unknown): boolean {
 
 function checkedRecord (record: StoreRecord | null | undefined, { operation, kind, id }: CallById): StoreRecord | null {
   if (record === null || record === undefined) return null
+  checkForm(record, { operation, kind })
   if (record.kind !== kind || record.id !== id) throw mixedUp(operation, kind)
   return record
 }
@@ -224,11 +249,38 @@ function checkedRecord (record: StoreRecord | null | undefined, { operation, kin
 function checkedRecords (
   records: readonly StoreRecord[], { operation, kind, owner, except }: CallByOwner
 ): readonly StoreRecord[] {
+  if (!Array.isArray(records)) throw wrongForm({ operation, kind }, 'a list of records', records)
   for (const record of records) {
+    checkForm(record, { operation, kind })
     const isOwned = record.kind === kind && isSameOwner(record.owner, owner)
     if (!isOwned || record.id === except) throw mixedUp(operation, kind)
   }
   return records
+}
+
+/** Checks the fields of a record that every kind has. What its value holds is checked by those who read it. */
+function checkForm (record: unknown, call: Call): void {
+  if (!isObject(record)) throw wrongForm(call, 'a record', record)
+  const { version, expiresAt } = record
+  if (typeof version !== 'string') throw wrongForm(call, 'a record whose version is a text', version)
+  if (!isInstant(expiresAt)) throw wrongForm(call, 'a record whose expiresAt is a Date or null', expiresAt)
+}
+
+function checkedCount (answer: unknown, kind: string): StoreCount {
+  const { counted, count, expiresAt } = isObject(answer) ? answer : {}
+  if (typeof counted === 'boolean' && Number.isSafeInteger(count) && isInstant(expiresAt)) return answer as StoreCount
+  throw wrongForm({ operation: 'increment', kind }, '{ counted, count, expiresAt }: a boolean, a whole number, and a ' +
+    'Date or null', answer)
+}
+
+function isInstant (value: unknown): boolean {
+  return value === null || isValidDate(value)
+}
+
+/** Creates the error for a result of another form. It shows no value that may be stored data. */
+function wrongForm ({ operation, kind }: Call, expected: string, got: unknown): AuthError {
+  const type = got === null ? 'null' : Array.isArray(got) ? 'a list' : `a value of the type ${typeof got}`
+  return internalError(`store: ${operation} of the kind '${kind}' must return ${expected}. Got ${type}`)
 }
 
 /** Creates the error for a record that does not belong to the call. It contains no id, because it is logged. */

@@ -4,7 +4,9 @@ import { Kysely, PostgresDialect, SqliteDialect, type Dialect } from 'kysely'
 import Libsql from 'libsql'
 import pg from 'pg'
 import t from 'tap'
-import authPlugin, { memoryStore, session, withDeadline, type Store, type StoreRecord } from '../../lib/index.js'
+import authPlugin, {
+  memoryStore, session, withDeadline, type Store, type StoreChange, type StoreRecord
+} from '../../lib/index.js'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
 import { ann, bob, createInstance, type LogLine } from '../schemes/api-key/app.js'
@@ -123,6 +125,63 @@ t.test('treats an undefined record as absent, and only true as success', async t
     [await store.get('a', 'b'), await store.take('a', 'b'), await store.add(record), await store.swap(record)],
     [null, null, false, false]
   )
+})
+
+t.test('names a result of another form, such as an expiresAt that JSON has made a text', async t => {
+  const owner = { realm: 'r', id: 'o' }
+  const good: StoreRecord = { kind: 'a', id: 'b', owner, value: {}, expiresAt: null, version: 'v' }
+  const instant = 'a record whose expiresAt is a Date or null. Got a value of the type'
+  const records: ReadonlyArray<readonly [record: unknown, reason: string]> = [
+    [{ ...good, expiresAt: '2030-01-01T00:00:00.000Z' }, `${instant} string`],
+    [{ ...good, expiresAt: new Date(NaN) }, `${instant} object`],
+    [{ ...good, expiresAt: undefined }, `${instant} undefined`],
+    [{ ...good, version: 1 }, 'a record whose version is a text. Got a value of the type number'],
+    [[good], 'a record. Got a list'],
+    ['record', 'a record. Got a value of the type string']
+  ]
+  for (const [record, reason] of records) {
+    const store = withDeadline({
+      ...memoryStore(), get: async () => record, take: async () => record, find: async () => [record]
+    } as unknown as Store)
+    for (const [call, run] of [
+      ['get', () => store.get('a', 'b')], ['take', () => store.take('a', 'b')], ['find', () => store.find('a', owner)]
+    ] as const) {
+      await t.rejects<unknown>(run(), {
+        code: 'AUTH_FAULT', detail: `store: ${call} of the kind 'a' must return ${reason}`
+      })
+    }
+  }
+  const noList = withDeadline({ ...memoryStore(), find: async () => null, takeAll: async () => 3 } as unknown as Store)
+  await t.rejects(noList.find('a', owner), { code: 'AUTH_FAULT', detail: /find of the kind 'a' must return a list of records\. Got null$/ })
+  await t.rejects(noList.takeAll('a', owner), { code: 'AUTH_FAULT', detail: /takeAll of .* must return a list of records/ })
+  for (const answer of [undefined, null, 1, { counted: 1, count: 1, expiresAt: null }, { counted: true },
+    { counted: true, count: NaN, expiresAt: null }, { counted: true, count: 1, expiresAt: 1_900_000_000_000 }]) {
+    const store = withDeadline({ ...memoryStore(), increment: async () => answer } as unknown as Store)
+    await t.rejects(store.increment('a', 'b', { window: 1 }), {
+      code: 'AUTH_FAULT', detail: /^store: increment of the kind 'a' must return \{ counted, count, expiresAt \}/
+    })
+  }
+})
+
+t.test('a store whose changes have no id is not believed, and one without an end of them stops the boot', async t => {
+  let notify: (change: unknown) => void = () => {}
+  const subscribed = (end: unknown) => withDeadline({
+    ...memoryStore(),
+    subscribe: (_kind: string, listener: (change: StoreChange) => void) => {
+      notify = listener as typeof notify
+      return end
+    }
+  } as unknown as Store)
+  const seen: unknown[] = []
+  subscribed(() => {}).subscribe?.('a', change => { seen.push(change) })
+  for (const change of [{ id: 'b' }, null, undefined, 'b', { id: 7 }, ['b']]) notify(change)
+  t.same(seen, [{ id: 'b' }, null, null, null, null, null])
+  for (const end of [undefined, Promise.reject(new Error('lost')), 7]) {
+    const store = subscribed(end)
+    t.throws(() => store.subscribe?.('a', () => {}), {
+      code: 'AUTH_MISCONFIGURED', message: /^The option store has a subscribe\(\) that must return a function/
+    })
+  }
 })
 
 /** Wraps a dialect so that it queries `swap.to` in place of `swap.from`. */
