@@ -5,7 +5,7 @@ import { callFunction, internalError, misconfigured } from '../errors.js'
 import type { OwnSessions } from '../plugin/internals.js'
 import { queryText } from '../util/encoding.js'
 import { forbidReuse, sendOnwardPage } from '../util/endpoints.js'
-import { getOrCreate, isNo, isObject } from '../util/objects.js'
+import { getOrCreate, hasFields, isNo, isObject } from '../util/objects.js'
 import { LoginError } from './errors.js'
 import type { LoginSettings, LogoutSettings } from './options.js'
 import type { PendingLogin, PendingLogins } from './pending-logins.js'
@@ -79,7 +79,7 @@ async function claimsOf ({ profile }: LoginSettings, { claims, tokens }: Redeeme
   if (profile === null) return withSubject(claims)
   const answer = await askProfile(profile, tokens.access_token)
   if (isNo(answer)) throw new LoginError('no-account', 'the function profile found nobody')
-  if (isObject(answer)) return answer
+  if (isObject(answer) && hasFields(answer)) return answer
   throw internalError('the function profile of oidcLogin must return an object, or null for nobody')
 }
 

@@ -90,7 +90,10 @@ t.test('further claims are an object or nothing', async t => {
   }
   claims.answer = () => ({ tenant: 'acme' })
   t.match(await issue(), { tenant: 'acme' })
-  for (const wrong of ['abc', ['a'], 1, true, new Map([['a', 1]]), { toJSON: () => ({ sub: 'ann' }) }, { a: 1n }]) {
+  for (const wrong of [
+    'abc', ['a'], 1, true, new Map([['a', 1]]), new Set(['a']), new Error('down'), { toJSON: () => ({ sub: 'ann' }) },
+    { a: 1n }
+  ]) {
     claims.answer = () => wrong
     t.equal(await issue(), 'server_error', inspect(wrong))
   }

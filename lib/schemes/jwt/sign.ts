@@ -14,7 +14,7 @@ import { verifyCompact } from '../../jose/jws.js'
 import { readKey, unwrap } from '../../jose/key-material.js'
 import { principalFrom } from '../../kit/principal.js'
 import { describeValue, joinNames } from '../../util/describe.js'
-import { isMap, isObject, jsonObject } from '../../util/objects.js'
+import { hasFields, isMap, isObject, jsonObject } from '../../util/objects.js'
 import { atRunTime, isScopeToken } from '../../util/options.js'
 import { checkGuessable } from './issuers.js'
 import type { Trust } from './issuers.js'
@@ -128,7 +128,7 @@ async function furtherClaims ({ claims }: SignSettings, principal: Principal, pa
   if (claims === null) return {}
   const more: unknown = await callFunction(`the function ${path}.sign.claims`, () => claims(principal))
   if (more === null || more === undefined || more === false) return {}
-  if (isObject(more) && !isMap(more)) return more
+  if (isObject(more) && hasFields(more)) return more
   throw internalError(`the function ${path}.sign.claims must return an object of claims, or null for none`)
 }
 
