@@ -86,7 +86,7 @@ export interface ConsentRequest {
 
 /**
  * Sends the application's consent page. It is called again when the form of the page was submitted, and then calls
- * `asked.approve` or `asked.deny`.
+ * `asked.approve` or `asked.deny`. If it sends nothing for ten seconds, the client gets `server_error`.
  */
 export type ConsentPage = {
   bivarianceHack (request: FastifyRequest, reply: FastifyReply, asked: ConsentRequest): unknown

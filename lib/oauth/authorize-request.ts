@@ -169,7 +169,7 @@ interface Refusal {
 }
 
 /** Sends a refusal to the client (RFC 6749, 4.1.2.1). */
-function sendRefusal (server: Server, { reply, destination, error }: Refusal): FastifyReply {
+export function sendRefusal (server: Server, { reply, destination, error }: Refusal): FastifyReply {
   const { code, message } = toOAuthError(error, reply.request)
   reply.request.log.info({ oauth: { error: code, reason: message } }, 'authorization refused')
   return sendBack(server, { reply, destination, fields: { error: code, error_description: message } })

@@ -9,9 +9,10 @@ import { changeRecord, recordParser } from '../stores/records.js'
 import { escapeHtml, prepareForm, sendPage } from '../util/endpoints.js'
 import { deepFreeze } from '../util/objects.js'
 import { atRunTime, listOf, object, oneOf, optional, string } from '../util/options.js'
-import { watchSend } from '../util/response.js'
+import { expectSend, watchSend } from '../util/response.js'
 import {
-  answerRequest, checkRequest, type PersonalRequest, refuseConsent, sendCode, stampedAt, stampOf, withPerson
+  answerRequest, checkRequest, type PersonalRequest, refuseConsent, sendCode, sendRefusal, stampedAt,
+  stampOf, withPerson
 } from './authorize-request.js'
 import { oauthError } from './errors.js'
 import { formOf, noScopeLeft, type Parameters } from './parameters.js'
@@ -54,13 +55,23 @@ export async function askForConsent (
   const consentRequest = createConsentRequest(server, reply, { request, submitted, answers })
   const { consentPage: page } = server
   if (page === null) return sendConsentPage(reply, consentRequest)
+  const name = 'the function of the option oauthServer.consent'
   const watch = watchSend(reply)
-  const sent: unknown = await callFunction(
-    'the function of the option oauthServer.consent', () => page(reply.request, prepareForm(reply), consentRequest)
-  )
-  // a page may call approve() without awaiting it: its errors are handled here
-  if (sent === undefined && !watch.isSent()) await Promise.all(answers)
-  return sent === reply || sent === undefined ? reply : reply.send(sent)
+  const cancel = expectSend(reply, watch, () => {
+    sendRefusal(server, { reply, destination: request, error: internalError(`${name} sent no page for 10 s`) })
+  })
+  let sent: unknown
+  try {
+    sent = await callFunction(name, () => page(reply.request, prepareForm(reply), consentRequest))
+    // a page may call approve() without awaiting it: its errors are handled here
+    if (sent === undefined && !watch.isSent()) await Promise.all(answers)
+  } catch (error) {
+    cancel()
+    throw error
+  }
+  if (sent === undefined) return reply
+  cancel()
+  return reply.send(sent)
 }
 
 interface ConsentParts extends Question {

@@ -4,6 +4,7 @@ import type { FastifyReply } from 'fastify'
 import t from 'tap'
 import type { GatehouseOptions, Scheme } from '../../lib/index.js'
 import { createApplication, handler } from '../fixtures/schemes.js'
+import { authorizePath, login, serverApp, visit } from '../oauth/app.js'
 
 /** A function of the application that has to send a response, and sends none, does not keep the request for ever. */
 
@@ -13,7 +14,22 @@ const schemeWith = (refuse: (reply: FastifyReply) => unknown): Scheme => ({
   refuse: (_request, reply) => refuse(reply) as boolean
 })
 
-/** Sends a request, and lets the clock run for some seconds while it waits. */
+/** Runs a request while the clock runs for some seconds. */
+async function waitFor<T> (seconds: number, run: () => Promise<T>): Promise<T> {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  try {
+    const running = run()
+    for (let second = 0; second < seconds; second++) {
+      for (let i = 0; i < 10; i++) await turn()
+      mock.timers.tick(1000)
+    }
+    return await running
+  } finally {
+    mock.timers.reset()
+  }
+}
+
+/** Sends two requests that are refused. */
 async function ask (options: Partial<GatehouseOptions>, seconds: number) {
   const { app, log } = await createApplication({ schemes: { own: schemeWith(() => false) }, ...options })
   t.teardown(() => app.close())
@@ -23,18 +39,8 @@ async function ask (options: Partial<GatehouseOptions>, seconds: number) {
   await app.ready()
   const answers = []
   for (const url of ['/', '/public']) {
-    mock.timers.enable({ apis: ['setTimeout'] })
-    try {
-      const asked = app.inject(url)
-      for (let second = 0; second < seconds; second++) {
-        for (let i = 0; i < 10; i++) await turn()
-        mock.timers.tick(1000)
-      }
-      const { statusCode: status, body } = await asked
-      answers.push({ status, body })
-    } finally {
-      mock.timers.reset()
-    }
+    const { statusCode: status, body } = await waitFor(seconds, async () => await app.inject(url))
+    answers.push({ status, body })
   }
   const reasons = log.flatMap(({ auth, msg }) => msg === 'the errors function failed' ? msg : auth?.reason ?? [])
     .filter(reason => !['no credential was sent', 'the handler called reply.challenge()'].includes(reason))
@@ -85,4 +91,31 @@ t.test('sends what an errors function returns in time, once', async t => {
   t.same(reasons, [])
   const tooLate = () => new Promise(resolve => { setTimeout(resolve, 11_000, { late: true }) })
   t.match((await ask({ errors: tooLate }, 60)).answers, [{ status: 401, body: /AUTH_REQUIRED/ }, { status: 401 }])
+})
+
+t.test('sends server_error to the client if a consent page is not sent in ten seconds', async t => {
+  const pages: ReadonlyArray<(reply: FastifyReply) => unknown> = [
+    () => undefined, async () => undefined, reply => reply, async reply => reply, () => new Promise(() => {})
+  ]
+  for (const page of pages) {
+    const lines: string[] = []
+    const app = await serverApp(t, {
+      oauth: { consent: (_request, reply) => page(reply) as never },
+      fastify: { logger: { level: 'error', stream: { write: line => lines.push(line) } } }
+    })
+    const { cookie } = await login(app)
+    const { params } = await waitFor(10, async () => await visit(app, authorizePath(), cookie))
+    t.match(params, { error: 'server_error', state: String, code: undefined })
+    t.match(lines.join(''), 'the function of the option oauthServer.consent sent no page for 10 s')
+  }
+})
+
+t.test('a consent page may be sent later', async t => {
+  const app = await serverApp(t, {
+    oauth: { consent: (_request, reply) => { setTimeout(() => { void reply.send('May it?') }, 9_000) } }
+  })
+  const { cookie } = await login(app)
+  const headers = { cookie, accept: 'text/html' }
+  const { body } = await waitFor(60, async () => await app.inject({ url: authorizePath(), headers }))
+  t.equal(body, 'May it?')
 })
