@@ -27,10 +27,10 @@ const { values: { coverage, jobs }, positionals: files } = parseArgs({
 })
 
 /**
- * The seconds that a process may take: ten minutes of a quiet machine, two hours for the full size of a soak test, and
+ * The seconds that a process may take: twenty minutes of a quiet machine, six hours for soak tests at full size, and
  * more on a busy machine.
  */
-const timeout = Math.ceil((process.env.SOAK === 'full' ? 7_200 : 600) * (1 + loadavg()[0] / availableParallelism()))
+const timeout = Math.ceil((process.env.SOAK === 'full' ? 21_600 : 1_200) * (1 + loadavg()[0] / availableParallelism()))
 /** The milliseconds that a process has to say which of its tests wait, once its time is over. */
 const grace = 15_000
 const coverageFolder = resolve('.tap/coverage')

@@ -7,13 +7,13 @@ import { isPlainObject } from '../util/objects.js'
 import { asGiven, listOf, object, oneOf, optional, text } from '../util/options.js'
 import { FakeLogins } from './fake-logins.js'
 import {
-  badTokens, compactJws, issuerAlgorithms, publicJwk, signingKey, type BadTokenName, type IssuerAlgorithm,
-  type PublicJwk, type SigningKey
+  badTokens, compactJws, issuerAlgorithms, KeyPairs, publicJwk, type BadTokenName, type IssuerAlgorithm, type PublicJwk,
+  type SigningKey
 } from './tokens.js'
 
 /** Options of {@link fakeIssuer}. */
 export interface FakeIssuerOptions {
-  /** The algorithms. A signing key is generated for each. Default `['RS256']`. */
+  /** The algorithms, each with a `kid` of its own. Those of RSA share a key pair. Default `['RS256']`. */
   readonly algorithms?: readonly IssuerAlgorithm[]
   /** The `aud` of its tokens, unless the claims of a token have another. Default `'https://api.example.com'`. */
   readonly audience?: string
@@ -58,7 +58,7 @@ export interface FakeIssuer {
    */
   logIn (claims: Readonly<Record<string, unknown>> | null): void
   /**
-   * Generates a new key for each algorithm, publishes it in addition to the others, and signs with it from now on.
+   * Generates new keys for all algorithms, publishes them in addition to the others, and signs with them from now on.
    * Returns the new kids.
    */
   rotate (): readonly string[]
@@ -224,9 +224,12 @@ class KeySet {
 
   rotate (): readonly string[] {
     this.#generation++
-    const made = this.#algorithms.map(algorithm => signingKey(algorithm, `${algorithm}-${this.#generation}`))
-    for (const key of made) this.#keys.set(key.kid, key)
-    return made.map(key => key.kid)
+    const pairs = new KeyPairs()
+    return this.#algorithms.map(algorithm => {
+      const kid = `${algorithm}-${this.#generation}`
+      this.#keys.set(kid, { kid, algorithm, ...pairs.of(algorithm) })
+      return kid
+    })
   }
 
   withdraw (kid: string): void {

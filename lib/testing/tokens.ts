@@ -1,4 +1,5 @@
 import { constants, createHmac, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
+import { getOrCreate } from '../util/objects.js'
 
 const specs = {
   RS256: { digest: 'sha256', make: rsa },
@@ -20,12 +21,15 @@ export type IssuerAlgorithm = keyof typeof specs
 /** A published public key (RFC 7517). */
 export type PublicJwk = Readonly<Record<string, unknown>>
 
-/** A key pair of the fake issuer. */
-export interface SigningKey {
-  readonly kid: string
-  readonly algorithm: IssuerAlgorithm
+interface KeyPair {
   readonly publicKey: KeyObject
   readonly privateKey: KeyObject
+}
+
+/** A key of the fake issuer, for one algorithm. */
+export interface SigningKey extends KeyPair {
+  readonly kid: string
+  readonly algorithm: IssuerAlgorithm
 }
 
 function isIssuerAlgorithm (name: string): name is IssuerAlgorithm {
@@ -35,9 +39,15 @@ function isIssuerAlgorithm (name: string): name is IssuerAlgorithm {
 /** All algorithms of {@link IssuerAlgorithm}. */
 export const issuerAlgorithms = Object.freeze(Object.keys(specs).filter(isIssuerAlgorithm))
 
-/** Generates a key pair for an algorithm. */
-export function signingKey (algorithm: IssuerAlgorithm, kid: string): SigningKey {
-  return { kid, algorithm, ...specs[algorithm].make() }
+/** Generates key pairs when they are first used. All algorithms of RSA share one, because it takes long to generate. */
+export class KeyPairs {
+  readonly #pairs = new Map<() => KeyPair, KeyPair>()
+
+  /** Returns the key pair for an algorithm. */
+  of (algorithm: IssuerAlgorithm): KeyPair {
+    const { make } = specs[algorithm]
+    return getOrCreate(this.#pairs, make, make)
+  }
 }
 
 /** Returns the JWK of the public key, with `kid`, `alg` and `use`. */
@@ -71,11 +81,11 @@ export function compactJws (header: unknown, payload: unknown, key: SigningKey):
   return `${input}.${signature(input, key).toString('base64url')}`
 }
 
-function ed25519 (): { publicKey: KeyObject, privateKey: KeyObject } {
+function ed25519 (): KeyPair {
   return generateKeyPairSync('ed25519')
 }
 
-function rsa (): { publicKey: KeyObject, privateKey: KeyObject } {
+function rsa (): KeyPair {
   return generateKeyPairSync('rsa', { modulusLength: 2048 })
 }
 
@@ -177,13 +187,11 @@ export function badTokens (source: BadTokenSource): Readonly<Record<BadTokenName
   return Object.freeze(Object.fromEntries(made) as Record<BadTokenName, string>)
 }
 
-/** Unpublished keys, one per algorithm, because RSA keys take long to generate. */
-const strangers = new Map<string, SigningKey>()
+/** Key pairs that no issuer publishes. */
+const strangers = new KeyPairs()
 
 function stranger ({ algorithm }: SigningKey): SigningKey {
-  const key = strangers.get(algorithm) ?? signingKey(algorithm, 'stranger')
-  strangers.set(algorithm, key)
-  return key
+  return { kid: 'stranger', algorithm, ...strangers.of(algorithm) }
 }
 
 /** Signs by HMAC with a value that an attacker may know. */
