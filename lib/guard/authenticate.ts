@@ -311,7 +311,8 @@ function fillOutcome (outcome: Authenticated, name: string): Authenticated {
 }
 
 function completePrincipal (principal: Principal, name: string): Principal {
-  return isCompletePrincipal(principal) ? principal : principalFrom(principal, name) as Principal
+  if (isCompletePrincipal(principal)) return principal
+  return principalFrom(principal, name, `the principal in the outcome of the scheme '${name}'`) as Principal
 }
 
 function isName (value: unknown): boolean {

@@ -11,30 +11,42 @@ const none: readonly string[] = Object.freeze([])
 /**
  * Creates a frozen principal from a value of the application, which is not changed. Accessors of its class are read,
  * and properties of `Object.prototype` are ignored.
+ * @param source how a message names the value: "the result of schemes.service.verify".
  * @throws {AuthError} `AUTH_FAULT` if `id` is missing, or `scopes` or `roles` is not a list of strings.
  */
-export function principalFrom<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
-  const id = typeof input === 'object' && input !== null ? property(input, 'id') : undefined
-  if (typeof id !== 'string' || id === '') {
-    const hint = isMisplacedPromise(input) ? ', and no promise of it: await it first' : ''
-    throw internalError(`a principal must be an object with a non-empty string id${hint}`)
-  }
+export function principalFrom<P extends PrincipalInput> (
+  input: P, realm: string, source = 'a principal'
+): PrincipalFrom<P> {
+  const id = isObject(input) ? property(input, 'id') : undefined
+  if (typeof id !== 'string' || id === '') throw noPrincipal(input, id, source)
   const principal: Principal = Object.freeze({
     ...input,
-    realm: text(property(input, 'realm'), 'realm') ?? realm,
+    realm: text(property(input, 'realm'), 'realm', source) ?? realm,
     id,
-    scopes: names(property(input, 'scopes'), 'scopes'),
-    roles: names(property(input, 'roles'), 'roles')
+    scopes: names(property(input, 'scopes'), 'scopes', source),
+    roles: names(property(input, 'roles'), 'roles', source)
   })
   return principal as PrincipalFrom<P>
 }
 
+/** Returns the error for a value that is no principal. It contains no text of the value, which may be a secret. */
+function noPrincipal (input: unknown, id: unknown, source: string): AuthError {
+  const isPromise = isMisplacedPromise(input)
+  const other = isObject(input) ? `an object whose id is ${describeKind(id)}` : describeKind(input)
+  const got = isPromise ? 'a promise: await it first' : other
+  return internalError(`${source} must be an object with a non-empty string id. Got ${got}`)
+}
+
+function describeKind (value: unknown): string {
+  return typeof value === 'string' && value !== '' ? 'a text' : describeValue(value)
+}
+
 /**
- * Creates the principal from the result of an application's function; `null` for a "no" ({@link isNo}).
+ * Creates the principal from the result of the function `verify` of a scheme; `null` for a "no" ({@link isNo}).
  * @throws {AuthError} as {@link principalFrom} does.
  */
-export function answeredPrincipal<P extends PrincipalInput> (answer: P | No, realm: string): PrincipalFrom<P> | null {
-  return isNo(answer) ? null : principalFrom(answer, realm)
+export function answeredPrincipal<P extends PrincipalInput> (answer: P | No, scheme: string): PrincipalFrom<P> | null {
+  return isNo(answer) ? null : principalFrom(answer, scheme, `the result of schemes.${scheme}.verify`)
 }
 
 /**
@@ -56,7 +68,8 @@ export function loadedPrincipal (principal: Principal, loaded: unknown, scheme: 
   const rights = (['scopes', 'roles'] as const).flatMap(
     field => hasProperty(loaded, field) ? [[field, property(loaded, field)]] : []
   )
-  return principalFrom({ ...principal, ...loaded, ...Object.fromEntries(rights), realm, id }, realm) as Principal
+  const merged: Principal = { ...principal, ...loaded, ...Object.fromEntries(rights), realm, id }
+  return principalFrom(merged, realm, `the result of load for the scheme '${scheme}'`) as Principal
 }
 
 /**
@@ -79,20 +92,15 @@ export function loadError (cause: unknown, scheme: string): AuthError {
   return functionError(`the load function for the scheme '${scheme}'`, cause)
 }
 
-/** Creates a principal that many requests share: its lists and plain objects are deep-frozen copies. */
-export function keptPrincipal<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
-  return deepFrozenCopy(principalFrom(input, realm))
-}
-
 /**
- * Creates a principal from an option, as {@link keptPrincipal} does.
+ * Creates a principal from an option. Many requests share it, so its lists and plain objects are deep-frozen copies.
  * @param which how the message names the principal's credential.
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function principalAtBoot<P extends PrincipalInput> (input: P, realm: string, which: string): PrincipalFrom<P> {
   let principal: PrincipalFrom<P>
   try {
-    principal = keptPrincipal(input, realm)
+    principal = deepFrozenCopy(principalFrom(input, realm))
   } catch (cause) {
     throw misconfigured(
       `The principal of ${which} is wrong: ${cause instanceof AuthError ? cause.detail : 'it cannot be read'}.`
@@ -123,16 +131,17 @@ export function realmsOf (principals: readonly Principal[]): readonly string[] {
   return Object.freeze([...new Set(principals.map(({ realm }) => realm))])
 }
 
-function text (value: unknown, field: string): string | undefined {
+function text (value: unknown, field: string, source: string): string | undefined {
   if (value === undefined || (typeof value === 'string' && value !== '')) return value
-  throw internalError(`a principal's ${field} must be a non-empty string`)
+  throw internalError(`the ${field} of ${source} must be a non-empty string. Got ${describeKind(value)}`)
 }
 
-function names (value: unknown, field: string): readonly string[] {
+function names (value: unknown, field: string, source: string): readonly string[] {
   if (value === undefined) return none
   const copy = Array.isArray(value) ? Array.from(value as unknown[]) : null
   if (copy?.every(name => typeof name === 'string') !== true) {
-    throw internalError(`a principal's ${field} must be a list of strings`)
+    const got = copy === null ? describeKind(value) : 'a list with other elements'
+    throw internalError(`the ${field} of ${source} must be a list of strings. Got ${got}`)
   }
   return Object.freeze(copy)
 }

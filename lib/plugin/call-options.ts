@@ -4,7 +4,7 @@ import type { Features } from '../../types/scheme.js'
 import type { LoginOptions } from '../../types/sessions.js'
 import type { StoreOwner } from '../../types/store.js'
 import type { GrantOptions, IssueOptions, RefreshOptions } from '../../types/tokens.js'
-import { internalError, misconfigured } from '../errors.js'
+import { type AuthError, internalError, misconfigured } from '../errors.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { isObject, isPlainObject, property } from '../util/objects.js'
@@ -150,18 +150,32 @@ export function providersOf<F> (
   })
 }
 
+/** What schemes can do for an application, in the words of messages, and what makes a scheme that can. */
+const makers = {
+  'issue tokens': 'jwt({ sign })',
+  'keep sessions': 'session()',
+  'manage API keys': 'apiKey({ managed })',
+  'refresh tokens': 'jwt({ sign: { refresh } })',
+  'sign tokens with an issuer and an audience': 'jwt({ issuer, audience, sign })'
+}
+
+/** Returns the error for a call that needs a scheme of a kind of which there is none. */
+export function noProvider (verb: keyof typeof makers): AuthError {
+  return internalError(`no scheme of this application can ${verb}: add one that ${makers[verb]} made`)
+}
+
 /**
  * Returns the scheme that a call means: the one that it names, or the only one there is.
- * @param verb what these schemes do, for the message: "keep sessions".
+ * @param verb what these schemes do, for the message.
  * @throws {AuthError} `AUTH_FAULT` if there is none, if the named one is not among them, or if there are several and
  * the call names none.
  */
 export function chooseProvider<F> (
-  providers: ReadonlyArray<Provider<F>>, name: string | undefined, verb: string
+  providers: ReadonlyArray<Provider<F>>, name: string | undefined, verb: keyof typeof makers
 ): Provider<F> {
   const [only, ...others] = name === undefined ? providers : providers.filter(each => each.name === name)
   if (only !== undefined && others.length === 0) return only
-  if (providers.length === 0) throw internalError(`no scheme of this application can ${verb}`)
+  if (providers.length === 0) throw noProvider(verb)
   const names = joinNames(providers.map(each => `'${each.name}'`))
   throw internalError(name === undefined
     ? `several schemes can ${verb}: name one of them, ${names}, in the option scheme`

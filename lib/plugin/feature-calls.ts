@@ -9,7 +9,7 @@ import { type AuthError, authFailure, internalError, refusal } from '../errors.j
 import { reportRefusal } from '../events/events.js'
 import { writeChallenges } from '../guard/challenge.js'
 import {
-  chooseProvider, parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseReply,
+  chooseProvider, noProvider, parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseReply,
   parseRequest, parseRevokeAllOptions, parseSchemeOption, type Provider, providersOf
 } from './call-options.js'
 import type { Internals } from './internals.js'
@@ -36,7 +36,7 @@ export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
   const chosen = (options: unknown, call: string): readonly SessionFeature[] => {
     const name = parseSchemeOption(options, call)
     if (name !== undefined) return [chooseProvider(providers, name, 'keep sessions').feature]
-    if (providers.length === 0) throw internalError('no scheme of this application can keep sessions')
+    if (providers.length === 0) throw noProvider('keep sessions')
     return providers.map(({ feature }) => feature)
   }
   return Object.freeze({
@@ -61,7 +61,7 @@ export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
   })
 }
 
-const grantVerb = 'refresh tokens, which needs sign.refresh'
+const grantVerb = 'refresh tokens'
 const signVerb = 'sign tokens with an issuer and an audience'
 
 /** Creates `app.gatehouse.tokens`. */
@@ -96,7 +96,7 @@ function createRevocationCalls (schemes: BoundSchemes): Pick<GatehouseTokens, 'o
   const listing = providersOf(schemes, features => features.tokens?.of)
   return {
     async revoke (token: unknown) {
-      if (revoking.length === 0) throw internalError(`no scheme of this application can ${signVerb}`)
+      if (revoking.length === 0) throw noProvider(signVerb)
       if (typeof token !== 'string') return
       for (const { name, feature } of revoking) {
         const revocation = await feature(token)

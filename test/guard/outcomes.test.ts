@@ -201,7 +201,7 @@ t.test('all of: makes the first named the acting principal, and never unites sco
 const reasons: Readonly<Record<string, string>> = {
   throw: "the scheme 'one' or its load function threw",
   reject: "the scheme 'one' or its load function threw",
-  noId: 'a principal must be an object with a non-empty string id',
+  noId: "the principal in the outcome of the scheme 'one' must be an object with a non-empty string id. Got ",
   text: "the scheme 'one' returned no outcome",
   badDate: "the scheme 'one' returned an instant that is neither a valid Date nor null"
 }

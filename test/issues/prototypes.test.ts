@@ -118,7 +118,7 @@ t.test('takes no id from Object.prototype, and fails for a principal without one
     await polluted({ id: 'root' }, async () => {
       t.match((await app.inject({ url: '/', headers })).json(), { statusCode: 500, code: 'AUTH_FAULT' }, name)
     })
-    t.match(lines.join(''), /a principal must be an object with a non-empty string id/, name)
+    t.match(lines.join(''), / must be an object with a non-empty string id\. Got an object whose id is undefined/, name)
   }
 })
 

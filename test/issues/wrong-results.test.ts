@@ -1,5 +1,5 @@
 import t from 'tap'
-import { AuthError, authenticated, basic, invalid, read, session, type Scheme } from '../../lib/index.js'
+import { apiKey, AuthError, authenticated, basic, invalid, jwt, read, session, type Scheme } from '../../lib/index.js'
 import { createApplication, handler } from '../fixtures/schemes.js'
 import { secretOf } from '../fixtures/tokens.js'
 
@@ -98,7 +98,8 @@ t.test('refuses what passwords.verify returns in place of { valid }, which would
 t.test('a promise in the place of a principal or a hash ends no process, and the log says what it is', async t => {
   const lost = (): never => Promise.reject(new Error('the database is down')) as never
   const authorization = `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}`
-  const reason = 'a principal must be an object with a non-empty string id, and no promise of it: await it first'
+  const sentence = "the principal in the outcome of the scheme 'own' must be an object with a non-empty string id"
+  const reason = `${sentence}. Got a promise: await it first`
   t.match(await answer(own(() => authenticated(lost()))), { status: 500, reason })
   t.match(await answer(own(() => authenticated({ id: 'ann' }, { owner: lost() }))), { status: 500, reason })
   for (const find of [
@@ -119,7 +120,9 @@ t.test('refuses scopes of a frozen principal that are no texts, as of any other'
     const principal = { realm: 'own', id: 'ann', scopes: Object.freeze(scopes), roles: Object.freeze([]) }
     for (const each of [principal, Object.freeze(principal)]) {
       t.match(await answer(own(() => authenticated(each))), {
-        status: 500, reason: "a principal's scopes must be a list of strings"
+        status: 500,
+        reason: "the scopes of the principal in the outcome of the scheme 'own' must be a list of strings. " +
+          'Got a list with other elements'
       })
     }
   }
@@ -135,6 +138,43 @@ t.test('refuses a time of authentication in the future, which would meet every m
   })
   t.match(await answer(at(now + 3_700_000)), { status: 500 })
   t.match(await answer(at(now + 60_000)), { status: 200 }, 'the clock of another machine may be ahead')
+})
+
+t.test('names the function that returned no principal, and what it returned instead', async t => {
+  const secret = secretOf()
+  const basicHeader = `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}`
+  const options = { keys: secret, issuer: 'https://id.example.com', audience: 'api', sign: true } as const
+  const ask = async (scheme: unknown, authorization?: string) => {
+    const { app, log } = await createApplication({ schemes: { own: scheme as Scheme } })
+    t.teardown(() => app.close())
+    app.get('/', handler().handler)
+    const token = authorization ?? `Bearer ${await app.gatehouse.tokens.issue({ id: 'ann' })}`
+    const { statusCode } = await app.inject({ url: '/', headers: { authorization: token } })
+    return { status: statusCode, reason: log.find(line => line.level === 50)?.auth?.reason }
+  }
+  for (const [result, got] of [
+    [true, 'true'], ['correct horse battery', 'a text'], [7, '7'], [['ann'], 'a list'],
+    [{ id: 7 }, 'an object whose id is 7'], [{ id: '' }, "an object whose id is ''"]
+  ] as const) {
+    const sentence = (source: string) => `${source} must be an object with a non-empty string id. Got ${got}`
+    const answers = [
+      [await ask(apiKey({ from: 'bearer', verify: () => result as never }), 'Bearer any'), 'verify'],
+      [await ask(basic({ verify: () => result as never }), basicHeader), 'verify'],
+      [await ask(jwt({ ...options, principal: () => result as never })), 'principal']
+    ] as const
+    for (const [answer, name] of answers) {
+      t.match(answer, { status: 500, reason: sentence(`the result of schemes.own.${name}`) })
+    }
+  }
+  const loaded = basic({ verify: () => ({ id: 'ann' }), load: () => ({ roles: 'admin' }) as never })
+  t.match(await ask(loaded, basicHeader), {
+    status: 500, reason: "the roles of the result of load for the scheme 'own' must be a list of strings. Got a text"
+  })
+  const mixed = basic({ verify: () => ({ id: 'ann', scopes: ['a', 7] }) as never })
+  t.match(await ask(mixed, basicHeader), {
+    status: 500,
+    reason: 'the scopes of the result of schemes.own.verify must be a list of strings. Got a list with other elements'
+  })
 })
 
 t.test('read() names a request that is none, and reply.login a realm that is none', async t => {
@@ -153,6 +193,7 @@ t.test('read() names a request that is none, and reply.login a realm that is non
   })
   await app.inject('/login')
   t.strictSame(details, [
-    "a principal's realm must be a non-empty string", 'a principal must be an object with a non-empty string id'
+    'the realm of the principal of reply.login() must be a non-empty string. Got an object',
+    'the principal of reply.login() must be an object with a non-empty string id. Got an object whose id is an object'
   ])
 })

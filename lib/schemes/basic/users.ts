@@ -206,7 +206,8 @@ export function userFinder<P extends PrincipalInput> (
       const hint = isPending ? ', and no promise in it: await it first' : ''
       throw internalError(`schemes.${name}: find must return { hash, principal } or null${hint}`)
     }
-    return { hash, principal: () => found === null ? null : principalFrom(principal as P, name) }
+    const source = `the principal of the result of schemes.${name}.find`
+    return { hash, principal: () => found === null ? null : principalFrom(principal as P, name, source) }
   }
 }
 

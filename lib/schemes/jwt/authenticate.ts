@@ -246,7 +246,8 @@ export class TokenAuthenticator {
   #map (verified: Verified, input: unknown, request: FastifyRequest): Answer | Promise<Answer> {
     if (isNo(input)) return invalid('the principal mapping of the scheme refused the claims')
     const realm = this.#realmOf(verified.trust, verified.credential.claims)
-    return this.#complete(verified, principalFrom(input as Principal, realm), request)
+    const source = `the result of schemes.${this.#name}.principal`
+    return this.#complete(verified, principalFrom(input as Principal, realm, source), request)
   }
 
   #complete (verified: Verified, principal: Principal, request: FastifyRequest): Answer | Promise<Answer> {

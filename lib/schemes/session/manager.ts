@@ -126,7 +126,8 @@ export class SessionManager {
   async login (request: FastifyRequest, reply: FastifyReply, { principal, options }: LoginArguments): Promise<void> {
     const carried = this.#carried(request)
     const current = this.#current.get(request)?.session ?? onlyOne(carried)
-    const begun = this.#newSession(principalFrom(principal, this.#scheme), options, current)
+    const person = principalFrom(principal, this.#scheme, 'the principal of reply.login()')
+    const begun = this.#newSession(person, options, current)
     const { session, line } = this.#withProvider(begun, this.#providers.get(request) ?? begun.provider)
     await this.#liveness.begin(session, { address: request.ip ?? '', userAgent: request.headers['user-agent'] ?? '' })
     try {

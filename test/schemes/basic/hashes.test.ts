@@ -313,7 +313,7 @@ t.test('stops the boot for a wrong option, without showing a hash', async t => {
     ],
     [{ users: { ann: { hash: password } } }, /not a PHC string/],
     [{ users: { ann: { hash: `$hmac-sha256$keyid=a${hashed}` } } }, /under a pepper.* Use find/],
-    [{ users: { ann: { hash: hashed, scopes: 'a' } } }, /scopes must be a list/]
+    [{ users: { ann: { hash: hashed, scopes: 'a' } } }, /scopes of a principal must be a list/]
   ]
   for (const [options, message] of wrong) {
     const error = await Promise.resolve()

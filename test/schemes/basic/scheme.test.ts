@@ -263,7 +263,7 @@ t.test('stops the boot for a wrong option, and names it without showing a passwo
     [{ users: { ann: { password: 'x'.repeat(1025) } } }, /longer than 1024 bytes/],
     [{ users: { ann: { password: 'correct\nhorse' } } }, /control characters/],
     [{ users: { Zoë: user, ['Zoë'.normalize('NFD')]: user } }, /two names that are equal/],
-    [{ users: { ann: { ...user, scopes: 'a' } } }, /scopes must be a list of strings/]
+    [{ users: { ann: { ...user, scopes: 'a' } } }, /scopes of a principal must be a list of strings/]
   ]
   for (const [options, message] of wrong) {
     const error = await made(options).then(() => null, (error: unknown) => error)
