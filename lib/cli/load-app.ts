@@ -121,5 +121,15 @@ function wrongExport (): Failure {
 /** Returns the message of an error and, of its stack, the first line of the application's code. */
 function sentenceOf (error: unknown): string {
   if (error instanceof AuthError) return error.detail
-  return isError(error) ? error.message + placeIn(error.stack) : 'something that is no error was thrown.'
+  if (!isError(error)) return 'something that is no error was thrown.'
+  return error.message + placeIn(error.stack) + adviceOn(error)
+}
+
+/** Returns what to do about an error of Node that does not say it. */
+function adviceOn ({ code, syscall }: Error & { readonly code?: unknown, readonly syscall?: unknown }): string {
+  if (code === 'ERR_UNKNOWN_FILE_EXTENSION') {
+    return '\nFor TypeScript, set NODE_OPTIONS=--import=tsx, or name the file that the compiler wrote.'
+  }
+  if (syscall !== 'listen') return ''
+  return '\nThe command needs a module that exports the application and does not let it listen.'
 }

@@ -148,6 +148,8 @@ t.test('gives up after a minute', async t => {
   })
 })
 
+const unknownExtension = { code: 'ERR_UNKNOWN_FILE_EXTENSION' }
+
 t.test('exits with code 3 and one message for an application that cannot be loaded', async t => {
   const failing = (make: () => unknown): string => { Object.assign(globalThis, { audited: make }); return factory }
   const table: [path: () => string, sentence: RegExp][] = [
@@ -155,6 +157,14 @@ t.test('exits with code 3 and one message for an application that cannot be load
     [() => join(apps, 'number.ts'), /^The default export of the module must be an application of Fastify, a function/],
     [() => failing(() => ({})), /^The default export of the module must be an application of Fastify, a function/],
     [() => failing(() => { throw new Error('no database') }), /^The application could not be loaded: no database \(in .*audit\.test\.ts:\d+\)\n$/],
+    [
+      () => failing(() => { throw Object.assign(new Error('Unknown file extension ".ts"'), unknownExtension) }),
+      /Unknown file extension "\.ts" \(in .*\)\nFor TypeScript, set NODE_OPTIONS=--import=tsx, or name the file/
+    ],
+    [
+      () => failing(async () => await Fastify().listen({ host: '192.0.2.1', port: 0 })),
+      /^The application could not be loaded: listen .*\nThe command needs a module that exports the application and/
+    ],
     [() => failing(async () => Promise.reject(nothing)), /^The application could not be loaded: something that/],
     [() => failing(() => Fastify()), /^The application has not registered fastify-gatehouse\.\n$/],
     [
