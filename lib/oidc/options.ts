@@ -53,8 +53,8 @@ const parse = object({
   redirectUri: parseRedirectUri,
   issuer: optional(text, null),
   endpoints: optional(parseEndpoints, null),
-  clientId: text,
-  clientSecret: optional(text, null),
+  clientId: trimmedText,
+  clientSecret: optional(trimmedText, null),
   clientAuthentication: optional(oneOf('basic', 'post'), null),
   session: text,
   path: optional(parsePath, null),
@@ -126,6 +126,13 @@ function checkKind ({ issuer, endpoints, profile, logout }: ReturnType<typeof pa
     throw misconfigured(`The option oidcLogin.${misplaced} cannot be combined with ` +
       `${endpoints === null ? 'issuer, as the ID token says who the person is' : 'endpoints'}. Leave it out.`)
   }
+}
+
+/** Parses a text that the provider compares. With the line break of a file at its end, every login would fail. */
+function trimmedText (value: unknown, option: string): string {
+  const parsed = text(value, option)
+  if (parsed.trim() === parsed) return parsed
+  throw misconfigured(`${option} has white space around it, such as the line break at the end of a file. Remove it.`)
 }
 
 /** Characters that the path of a route may have: no others need an encoding, in the URL or in the name of a cookie. */

@@ -30,6 +30,8 @@ t.test('wrong options stop the boot with an error that names them', async t => {
     [{ endpoints, profile }, /one of issuer, for an OpenID provider, and endpoints, for any other\. There are both/],
     [{ profile }, /profile cannot be combined with issuer/],
     [{ clientId: undefined }, /clientId must be a non-empty string/],
+    [{ clientId: 'app\n' }, /oidcLogin\.clientId has white space around it, such as the line break at the end/],
+    [{ clientSecret: ' secret' }, /oidcLogin\.clientSecret has white space around it/],
     [{ clientSecret: undefined }, /'clientSecret' set to undefined/],
     [{ clientAuthentication: 'jwt' }, /clientAuthentication must be 'basic' or 'post'/],
     [{ session: 'nobody' }, /session must be a scheme that is made by session\(\): web\. Got 'nobody'/],

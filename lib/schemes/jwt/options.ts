@@ -18,7 +18,9 @@ import { parsePlaces } from '../../kit/read-credential.js'
 import type { Source } from '../../kit/read-credential.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
-import { asGiven, duration, functionOf, listOf, object, oneOf, optional, text } from '../../util/options.js'
+import {
+  asGiven, duration, functionOf, isHttpToken, listOf, object, oneOf, optional, text
+} from '../../util/options.js'
 import type { Parsed, Parser } from '../../util/options.js'
 import {
   defaultClaimNames, describeClaimText, isClaimText, noClaims, parseClaimNames, parseRequiredClaims
@@ -203,7 +205,7 @@ const common = {
   realm: optional(text, null),
   clockTolerance: optional(duration({ max: 600, reason: 'Set the clocks instead.' }), 0),
   maxTokenAge: optional(duration({ positive: true, reason: 'It would refuse every token.' }), null),
-  typ: optional((value, option) => mediaType(text(value, option)), null),
+  typ: optional(parseTyp, null),
   cache: optional(parseCacheSize, 4096),
   resource: optional(parseResource, null),
   principal: optional(parsePrincipal, defaultClaimNames),
@@ -301,6 +303,12 @@ function checkRemote (remote: object, issuers: JwtSettings['issuers'], path: str
   const isRemote = typeof issuers === 'function' || issuers.some(({ keys }) => keys === undefined || isKeysUrl(keys))
   if (given === undefined || isRemote) return
   throw misconfigured(`The option ${path}.${given} is about fetched keys, but all keys are given. Leave it out.`)
+}
+
+function parseTyp (value: unknown, option: string): string {
+  const typ = mediaType(text(value, option))
+  if (typ.split('/').every(isHttpToken)) return typ
+  throw misconfigured(`${option} must be the typ of the tokens, such as 'at+jwt'. Got ${describeValue(value)}.`)
 }
 
 /** Returns the only accepted `typ`. A scheme that signs accepts only the `typ` that it writes (RFC 9068, 4). */
