@@ -14,7 +14,9 @@ import { toStoreError } from '../stores/operations.js'
 import { memoryStore } from '../stores/memory/index.js'
 import { describeValue } from '../util/describe.js'
 import { isMisplacedPromise, isObject, isPlainObject, jsonObject } from '../util/objects.js'
-import { functionOf, isHttpToken, listOf, oneOf, readOptions, text, type Parser } from '../util/options.js'
+import {
+  functionOf, isHttpToken, listOf, oneOf, readOptions, syncFunctionOf, text, type Parser
+} from '../util/options.js'
 import { isScheme, missingMember, type Options } from './options.js'
 
 /** The schemes of one application, by name. */
@@ -154,7 +156,7 @@ const flag = oneOf(true, false)
  * except `false`, `null` and `undefined` counts as `true`.
  */
 const memberParsers = {
-  challenge: functionOf('(failure) => challenge, list of challenges or null'),
+  challenge: syncFunctionOf('(failure) => challenge, list of challenges or null'),
   refuse: functionOf('(request, reply, failure) => true if it answered'),
   load: (value, option) => value === null ? null : parseLoad(value, option),
   sources: listOf(checkSource),

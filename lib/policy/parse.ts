@@ -3,7 +3,7 @@ import type { Principal } from '../../types/principal.js'
 import { internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
 import { deepFreeze, isObject } from '../util/objects.js'
-import { duration, readOptions } from '../util/options.js'
+import { duration, readOptions, syncFunctionOf } from '../util/options.js'
 import { parseRateLimit, type DeclaredRateLimit } from './rate-limit.js'
 import type { Permissions, Requirement } from './requirements.js'
 
@@ -152,12 +152,14 @@ function parseSchemes (value: unknown, path: string): readonly (readonly string[
   return alternatives
 }
 
+const parseFunction = syncFunctionOf<RequirementsFunction>('(request) => name or { all, any, none }')
+
 function parseConditions (fields: Fields, path: string, permissions: Permissions): Conditions {
   const requirementsOf = (kind: 'scopes' | 'roles') => {
     if (!(kind in fields)) return null
     const value = fields[kind]
     return typeof value === 'function'
-      ? value as RequirementsFunction
+      ? parseFunction(value, `${path}.${kind}`)
       : parseRequirements(value, { kind, path: `${path}.${kind}` }, permissions)
   }
   if ('when' in fields && typeof fields.when !== 'function') {

@@ -67,7 +67,7 @@ export function resolvePolicy (
   const rules = stack.flatMap(level => level.rule ?? [])
   const maxAges = stack.flatMap(level => level.maxAge ?? [])
   const limit = innermost(stack, level => level.rateLimit)
-  const rateLimit = limit === null ? null : resolveRateLimit(limit, plans, path)
+  const rateLimit = limit === null ? null : resolveRateLimit(limit, plans, `${path}.rateLimit`)
   const policy: Policy = {
     access: innermost(stack, level => level.mode) ?? 'required',
     reason: '',

@@ -34,7 +34,9 @@ function parseEntry (entry: unknown, option: string): PublicPath {
   if (typeof path !== 'string' || !path.startsWith('/')) {
     throw misconfigured(`${option}${isObject(entry) ? '.path' : ''} must be a path that starts with '/'.`)
   }
-  if (typeof reason !== 'string') throw misconfigured(`${option}.reason must be a string.`)
+  if (typeof reason !== 'string' || (Object.hasOwn(fields, 'reason') && reason.trim() === '')) {
+    throw misconfigured(`${option}.reason must be a non-empty string with the reason, such as 'load balancer probe'.`)
+  }
   const methods = method === undefined ? null : parseMethods(method, option)
   return { path, reason, methods, prefix: parsePrefix(path, option) }
 }

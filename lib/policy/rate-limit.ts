@@ -2,7 +2,7 @@ import type { Principal } from '../../types/principal.js'
 import { internalError, misconfigured } from '../errors.js'
 import { describeValue, didYouMean, joinNames } from '../util/describe.js'
 import { isMisplacedPromise, isPlainObject, ownFields } from '../util/objects.js'
-import { duration, listOf, object, wholeNumber, type Parser } from '../util/options.js'
+import { duration, listOf, object, syncFunctionOf, wholeNumber, type Parser } from '../util/options.js'
 
 /** A number of requests in a window. */
 export interface RateLimitWindow {
@@ -35,10 +35,12 @@ export interface PlanChoice {
 
 const parseWindow = object({ max: wholeNumber(), window: duration({ positive: true }) })
 
+const parsePlanFunction = syncFunctionOf<PlanFunction>('(principal) => the name of a plan')
+
 /** Parses a `rateLimit`: `{ max, window }`, a list of these, the name of a plan, or a function of the principal. */
 export const parseRateLimit: Parser<DeclaredRateLimit> = (value, option) => {
   if (typeof value === 'string') return value
-  if (typeof value === 'function') return value as PlanFunction
+  if (typeof value === 'function') return parsePlanFunction(value, option)
   return Object.freeze({ plan: null, windows: parseWindows(value, option) })
 }
 

@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { describeValue, didYouMean, joinNames } from './describe.js'
 import { isObject, isPlainObject, isValidDate, ownFields } from './objects.js'
@@ -169,6 +170,16 @@ export function functionOf<F> (signature: string): Parser<F> {
   return (value, option) => {
     if (typeof value === 'function') return value as F
     throw misconfigured(`${option} must be a function ${signature}. Got ${describeValue(value)}.`)
+  }
+}
+
+/** Returns the parser of a function whose result is needed at once. */
+export function syncFunctionOf<F> (signature: string): Parser<F> {
+  const parse = functionOf<F>(signature)
+  return (value, option) => {
+    if (!types.isAsyncFunction(value)) return parse(value, option)
+    throw misconfigured(`${option} must be a function that is not async, because nothing waits for its result: ` +
+      `${signature}. Got an async one.`)
   }
 }
 

@@ -198,8 +198,8 @@ t.test('answers a constant 500 if a scheme throws in refuse() or challenge(), or
     [{ challenge () { throw new Error('secret') } }, 'a scheme threw in refuse() or challenge()'],
     [{ refuse () { throw new Error('secret') } }, 'a scheme threw in refuse() or challenge()'],
     [{ refuse: async () => true }, "refuse() of the scheme 'one' must return true or false, and no promise of it"],
-    [{ challenge: lost }, "the challenge of the scheme 'one' must be { scheme, params }, and no promise of it. " +
-      'Got an object'],
+    [{ challenge: () => lost() }, "the challenge of the scheme 'one' must be { scheme, params }, and no promise of it" +
+      '. Got an object'],
     [{ refuse: lost }, "refuse() of the scheme 'one' must return true or false, and no promise of it"]
   ]
   for (const [members, reason] of cases) {

@@ -163,12 +163,14 @@ t.test('Functions', async t => {
       process.on('unhandledRejection', listener)
       t.teardown(() => process.off('unhandledRejection', listener))
       const { ask, ran } = await boot(t, (app, ran) => {
-        route(app, ran, '/resolves', { scopes: async () => 'a' })
-        route(app, ran, '/rejects', {
-          roles: async () => {
-            throw new Error('the database is away')
-          }
-        })
+        route(app, ran, '/resolves', { scopes: () => Promise.resolve('a') })
+        route(app, ran, '/rejects', { roles: () => Promise.reject(new Error('the database is away')) })
+        for (const field of ['scopes', 'roles']) {
+          t.throws(() => { route(app, ran, '/async', { [field]: async () => 'a' }) }, {
+            code: 'AUTH_MISCONFIGURED',
+            message: new RegExp(`^GET /async: config\\.auth\\.${field} must be a function that is not async`)
+          })
+        }
       })
       t.equal((await ask('/resolves', as({ scopes: ['a'] }))).status, 500)
       t.equal((await ask('/rejects', as())).status, 500)

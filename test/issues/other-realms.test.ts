@@ -40,7 +40,7 @@ t.test('Objects of another realm are options, declarations and principals', asyn
   app.get('/open', async () => 'in')
   app.get('/rules', foreign('{ config: { auth: { anyOf: [{ scopes: { all: [\'a:b\'] } }], rateLimit: \'free\' } } }'),
     async request => ({ frozen: Object.isFrozen(request.principal), ...request.principal }))
-  app.get('/function', foreign('{ config: { auth: { scopes: async () => { throw new Error(\'unseen\') } } } }'),
+  app.get('/function', foreign('{ config: { auth: { scopes: () => Promise.reject(new Error(\'unseen\')) } } }'),
     async () => 'in')
   t.equal((await app.inject('/open')).statusCode, 200)
   const response = await app.inject({ url: '/rules', headers: { 'x-api-key': key } })

@@ -33,7 +33,7 @@ t.test('refuses a Map as an object of names, which would count as empty', async 
 
 t.test('a scheme of the application has members of the right kinds', async t => {
   const wrong: Readonly<Record<string, readonly unknown[]>> = {
-    challenge: ['APIKey', null],
+    challenge: ['APIKey', null, async () => null],
     refuse: [true],
     load: ['load', {}],
     sources: ['header:x-key', [1], null],

@@ -85,7 +85,9 @@ t.test('a function of the principal', async t => {
       const { ask } = await limited(t, { '/': { rateLimit: () => returned } })
       t.match(await ask('/', as()), { status: 500, code: 'AUTH_FAULT' }, String(returned))
     }
-    const { ask } = await limited(t, { '/': { rateLimit: async () => { throw new Error('nobody awaits this') } } })
+    const { ask } = await limited(t, {
+      '/': { rateLimit: () => Promise.reject(new Error('nobody awaits this')) }
+    })
     t.match(await ask('/', as()), { status: 500, code: 'AUTH_FAULT' })
   })
 
@@ -100,8 +102,8 @@ t.test('a mistake stops the boot, and names the place', async t => {
   const known = { options: { limits: { plans } } }
   const table: [title: string, auth: unknown, setting: object, sentence: string][] = [
     ['an unknown plan', { rateLimit: 'fre' }, known,
-      "GET /x: config.auth names the plan 'fre', which is not in the option limits.plans. Did you mean 'free'? " +
-      'Known: free and pro.'],
+      "GET /x: config.auth.rateLimit names the plan 'fre', which is not in the option limits.plans. Did you mean " +
+      "'free'? Known: free and pro."],
     ['a plan without limits.plans', { rateLimit: 'free' }, {}, 'the option limits.plans is missing'],
     ['a function without limits.plans', { rateLimit: () => 'free' }, {}, 'the option limits.plans is missing'],
     ['no window', { rateLimit: [] }, {}, 'GET /x: config.auth.rateLimit is an empty list'],
@@ -109,6 +111,8 @@ t.test('a mistake stops the boot, and names the place', async t => {
       'GET /x: config.auth.rateLimit has two limits for a window of 60 s'],
     ['a wrong window', { rateLimit: [{ max: 1, window: 60 }, { max: 0, window: 1 }] }, {},
       'GET /x: config.auth.rateLimit[1].max must be a whole number'],
+    ['an async function', { rateLimit: async () => 'free' }, known,
+      'GET /x: config.auth.rateLimit must be a function that is not async, because nothing waits for its result'],
     ['a number', { rateLimit: 5 }, {}, 'GET /x: config.auth.rateLimit must be an object']
   ]
   for (const [title, auth, setting, message] of table) {
