@@ -36,7 +36,7 @@ export interface OAuthClientOptions {
 /** The options of `oauthServer`. */
 export interface OAuthServerOptions {
   /** The scheme that people log in with, made by `session()`. */
-  readonly person: SchemeName
+  readonly session: SchemeName
   /** The signing schemes that tokens are issued for. A token without a requested resource is for the first one. */
   readonly resources: readonly SchemeName[]
   /** The clients by id. Others may be added at run time: `app.gatehouse.oauth.clients`. */

@@ -42,7 +42,7 @@ async function startOwn (callers: number): Promise<Ready> {
     load: principal => principal
   })
   await app.register(oauthServer, {
-    person: 'web',
+    session: 'web',
     resources: ['api'],
     clients: {
       machine: {

@@ -7,7 +7,8 @@ import { sendPage } from './html.js'
 
 /** The authorization server: people allow applications to use the API or `/mcp` on their behalf. */
 export const oauth = fp<{ config: Config }>(async (app, { config }) => {
-  await app.register(oauthServer, { person: 'web', resources: ['client', 'mcp'], clients: clientsFor(config), consent })
+  const clients = clientsFor(config)
+  await app.register(oauthServer, { session: 'web', resources: ['client', 'mcp'], clients, consent })
 })
 
 /** Sends the page, and is called again with the submitted form. */

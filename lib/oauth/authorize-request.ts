@@ -38,7 +38,7 @@ export interface PersonalRequest extends AuthorizeRequest {
   readonly text: string
   readonly person: Principal
   /** The id of the person's session. */
-  readonly session: string
+  readonly sessionId: string
   /** The requested scopes that the client and the person have. */
   readonly scopes: readonly string[]
 }
@@ -136,7 +136,7 @@ export function authenticatedAt ({ auth }: FastifyRequest): number | null {
 
 /** Adds the person to a request. @throws {OAuthError} `invalid_scope` if they have none of the scopes. */
 export function withPerson (
-  { grants, person: { name: realm } }: Server,
+  { grants, session: { name: realm } }: Server,
   { auth }: FastifyRequest,
   request: AuthorizeRequest & { readonly text: string }
 ): PersonalRequest {
@@ -146,7 +146,7 @@ export function withPerson (
   }
   const scopes = request.scopes.filter(scope => grants(person, 'scopes', scope))
   if (scopes.length === 0 && request.scopes.length > 0) throw noScopeLeft()
-  return { ...request, person, scopes, session: (auth.credential as { readonly id: string }).id }
+  return { ...request, person, scopes, sessionId: (auth.credential as { readonly id: string }).id }
 }
 
 /** Sends a code to the client. */
@@ -221,18 +221,18 @@ function mac (key: Uint8Array, purpose: string, text: string): string {
 }
 
 /** Returns a stamp with the present time for a text, so that only this server can have written it, for this purpose. */
-export function stampOf ({ person }: Server, purpose: string, text: string): string {
+export function stampOf ({ session }: Server, purpose: string, text: string): string {
   const at = Date.now()
-  const [newest] = person.formKeys as readonly [Uint8Array, ...Uint8Array[]]
+  const [newest] = session.formKeys as readonly [Uint8Array, ...Uint8Array[]]
   return `${at}.${mac(newest, purpose, `${at} ${text}`)}`
 }
 
 /** Returns the time at which a text was stamped within the last hour, in milliseconds since 1970, or `null`. */
 export function stampedAt (
-  { person }: Server, purpose: string, { text, stamp }: { readonly text: string, readonly stamp: string }
+  { session }: Server, purpose: string, { text, stamp }: { readonly text: string, readonly stamp: string }
 ): number | null {
   const [, at = '', written] = /^(\d{1,15})\.([\w-]{43})$/.exec(stamp) ?? []
   if (written === undefined || Date.now() - Number(at) > lifetimeMs) return null
-  const isOwn = person.formKeys.some(key => isSameSecret(mac(key, purpose, `${at} ${text}`), written))
+  const isOwn = session.formKeys.some(key => isSameSecret(mac(key, purpose, `${at} ${text}`), written))
   return isOwn ? Number(at) : null
 }

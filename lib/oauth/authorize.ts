@@ -94,5 +94,5 @@ function redirectToLogin (
 ): FastifyReply {
   const path = `${server.prefix}/authorize?${text}&${loginParameter}=${stampOf(server, 'login', text)}`
   const login = { path, maxAge: asksAgain(prompts) ? 0 : maxAge }
-  return server.person.redirectToLogin(reply.request, reply, login) ? reply : reply.challenge()
+  return server.session.redirectToLogin(reply.request, reply, login) ? reply : reply.challenge()
 }

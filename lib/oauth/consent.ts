@@ -150,8 +150,8 @@ interface Form {
 }
 
 /** The form belongs to one session, one request, and the scopes that the page showed. */
-function stampedText ({ session, text, offer }: Form & { readonly session: string }): string {
-  return JSON.stringify([session, text, offer])
+function stampedText ({ sessionId, text, offer }: Form & { readonly sessionId: string }): string {
+  return JSON.stringify([sessionId, text, offer])
 }
 
 function checkAllowed (allowed: readonly string[], requested: readonly string[]): readonly string[] {
@@ -183,8 +183,8 @@ export async function consent (server: Server, request: FastifyRequest, reply: F
 function openForm (server: Server, { auth }: FastifyRequest, form: Parameters): Form {
   const [text, offer] = [form.get('request') ?? '', form.get('offer') ?? '']
   const stamp = form.get('stamp') ?? ''
-  const { id: session } = auth.credential as { readonly id: string }
-  const isOwn = stampedAt(server, 'consent', { text: stampedText({ session, text, offer }), stamp }) !== null
+  const { id: sessionId } = auth.credential as { readonly id: string }
+  const isOwn = stampedAt(server, 'consent', { text: stampedText({ sessionId, text, offer }), stamp }) !== null
   if (isOwn) return { text, offer }
   throw oauthError('invalid_request', 'The form is not of this session, or is too old')
 }

@@ -44,7 +44,7 @@ const authorizationServer: FastifyPluginAsync<OAuthServerOptions> = async (app, 
  *
  * @example
  * await app.register(oauthServer, {
- *   person: 'web',
+ *   session: 'web',
  *   resources: ['api'],
  *   clients: { spa: { redirectUris: ['https://spa.example.com/cb'], scopes: ['orders:read'] } }
  * })
@@ -89,7 +89,7 @@ function acceptingServices ({ issuer, services }: Server, { schemes }: Internals
 
 /** Adds the routes that people visit. */
 function addPages (context: FastifyInstance, server: Server): void {
-  const { name } = server.person
+  const { name } = server.session
   acceptForms(context)
   // by it, a client knows the browser that began the login
   redactRoutes(context, new Set(['state']))

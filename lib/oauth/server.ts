@@ -15,7 +15,7 @@ import { parseTable, type Client } from './client.js'
 import { StoredClients } from './stored-clients.js'
 
 /** The session scheme that people log in with, and the parts of it that the server needs. */
-export interface PersonScheme {
+export interface SessionScheme {
   readonly name: SchemeName
   readonly redirectToLogin: OwnSessions['redirectToLogin']
   /** The keys of the forms that people submit, the newest first. */
@@ -27,7 +27,7 @@ export interface Server {
   readonly issuer: string
   /** The prefix of the protocol's routes. */
   readonly prefix: string
-  readonly person: PersonScheme
+  readonly session: SessionScheme
   /** The signing scheme of each resource, in the order of the options. */
   readonly services: readonly TokenService[]
   readonly table: ReadonlyMap<string, Client>
@@ -46,7 +46,7 @@ export interface Server {
 }
 
 const parse = object({
-  person: text,
+  session: text,
   resources: listOf(text),
   clients: (value: unknown = {}) => value,
   consent: optional(parseConsent, 'ask' as const),
@@ -69,8 +69,8 @@ export function createServer (app: FastifyInstance, options: unknown): Server {
       'cannot be at its well-known path. Register it without a prefix, and set its own option prefix.')
   }
   const { store, guesses, grants, permissions: { scopes }, scopeDescriptions } = internals
-  const person = personOf(parsed.person, internals)
-  const services = servicesOf(parsed.resources, internals, person.name)
+  const session = sessionOf(parsed.session, internals)
+  const services = servicesOf(parsed.resources, internals, session.name)
   const issuer = issuerOf(services)
   const table = parseTable(parsed.clients, 'The option oauthServer.clients', {
     scopes, resources: parsed.resources, reserved: services.map(({ firstParty }) => firstParty)
@@ -82,7 +82,7 @@ export function createServer (app: FastifyInstance, options: unknown): Server {
   return Object.freeze({
     issuer,
     prefix: parsed.prefix,
-    person,
+    session,
     services,
     table,
     stored: new StoredClients({ store, issuer, scopes, allowsPublic: hasPublicClients }),
@@ -92,7 +92,7 @@ export function createServer (app: FastifyInstance, options: unknown): Server {
     store,
     guesses,
     grants,
-    load: internals.schemes.get(person.name)?.load ?? null,
+    load: internals.schemes.get(session.name)?.load ?? null,
     scopes,
     scopeDescriptions
   })
@@ -111,12 +111,12 @@ export function findClient ({ table, stored }: Server, id: string): Client | nul
   return table.get(id) ?? stored.find(id)
 }
 
-function personOf (name: string, internals: Internals): PersonScheme {
-  const { redirectToLogin, deriveKeys } = ownSessions(internals, name, 'The option oauthServer.person')
+function sessionOf (name: string, internals: Internals): SessionScheme {
+  const { redirectToLogin, deriveKeys } = ownSessions(internals, name, 'The option oauthServer.session')
   return Object.freeze({ name: name as SchemeName, redirectToLogin, formKeys: deriveKeys('oauth form') })
 }
 
-function servicesOf (names: readonly string[], { schemes }: Internals, person: string): readonly TokenService[] {
+function servicesOf (names: readonly string[], { schemes }: Internals, session: string): readonly TokenService[] {
   const option = 'The option oauthServer.resources'
   if (names.length === 0) throw misconfigured(`${option} is empty. Name a scheme that signs tokens.`)
   if (new Set(names).size < names.length) throw misconfigured(`${option} names a scheme twice. Name each once.`)
@@ -127,9 +127,9 @@ function servicesOf (names: readonly string[], { schemes }: Internals, person: s
       `${describeValue(name)}.`)
   })
   for (const { scheme, realm } of services) {
-    if (realm === person) continue
-    throw misconfigured(`People log in with the scheme '${person}', whose realm is its name, but the scheme ` +
-      `'${scheme}' signs for people of another realm. Set schemes.${scheme}.sign.realm to '${person}'.`)
+    if (realm === session) continue
+    throw misconfigured(`People log in with the scheme '${session}', whose realm is its name, but the scheme ` +
+      `'${scheme}' signs for people of another realm. Set schemes.${scheme}.sign.realm to '${session}'.`)
   }
   return Object.freeze(services)
 }

@@ -93,7 +93,7 @@ function checkBinding (grant: CodeGrant, { resource }: TokenService, form: Param
 
 /** Looks up the person again, with the scopes that they still have. Returns `null` if `load` refuses them. */
 async function loadPerson (
-  { load, grants, person: { name: scheme } }: Server, request: FastifyRequest, grant: CodeGrant
+  { load, grants, session: { name: scheme } }: Server, request: FastifyRequest, grant: CodeGrant
 ): Promise<Principal | null> {
   const { realm, id, scopes, roles } = grant
   const stored = principalFrom({ realm, id, scopes, roles }, realm) as Principal

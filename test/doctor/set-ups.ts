@@ -74,14 +74,14 @@ const server = (issuer: string, audience: string | string[]): SetUp => ({
   options: {
     schemes: { web, api: jwt({ keys: privateKey, issuer, audience, sign: { realm: 'web' } }) }
   },
-  declare: async app => { await app.register(oauthServer, { person: 'web', resources: ['api'] }) }
+  declare: async app => { await app.register(oauthServer, { session: 'web', resources: ['api'] }) }
 })
 
 const client = (secret: string): SetUp => ({
   options: server('https://api.example.com', 'https://api.example.com').options ?? {},
   declare: async app => {
     await app.register(oauthServer, {
-      person: 'web', resources: ['api'], clients: { shop: { secrets: [secret], grants: ['client_credentials'] } }
+      session: 'web', resources: ['api'], clients: { shop: { secrets: [secret], grants: ['client_credentials'] } }
     })
   }
 })

@@ -249,7 +249,7 @@ export const key = (request: FastifyRequest) => read(request, 'header:x-key')
 export const hash = { algorithm: 'bcrypt', cost: 12 } satisfies HashOptions
 export const people = passwords({ hash })
 export const server = {
-  person: 'web', resources: ['user'], clients: { spa: { redirectUris: ['https://spa.example.com/cb'] } }
+  session: 'web', resources: ['user'], clients: { spa: { redirectUris: ['https://spa.example.com/cb'] } }
 } satisfies OAuthServerOptions
 export const login = {
   redirectUri: 'https://app.example.com/login/callback',

@@ -65,7 +65,9 @@ export async function serverApp (t: Test, options: AppOptions = {}): Promise<Fas
     ...store === undefined ? {} : { store },
     ...plugin
   } as GatehouseOptions)
-  await app.register(oauthServer, { person: 'web', resources: ['api', 'mcp'], clients, ...oauth } as OAuthServerOptions)
+  await app.register(
+    oauthServer, { session: 'web', resources: ['api', 'mcp'], clients, ...oauth } as OAuthServerOptions
+  )
   const open = { config: { auth: { public: 'for tests' } } }
   app.get('/login', open, async (_request, reply) => reply.type('text/html').send('<form method="post">'))
   app.post<{ Body: { id: string, isOld?: true } | null }>('/login', open, async (request, reply) => {

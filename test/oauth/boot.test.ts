@@ -11,7 +11,7 @@ const secret = secretOf()
 t.test('wrong options stop the boot with an error that names them', async t => {
   const spa = { redirectUris: [spaUri], scopes: ['orders:read'] }
   const cases: ReadonlyArray<readonly [object, RegExp]> = [
-    [{ person: 'api' }, /oauthServer\.person must be a scheme that is made by session\(\): web\. Got 'api'/],
+    [{ session: 'api' }, /oauthServer\.session must be a scheme that is made by session\(\): web\. Got 'api'/],
     [{ resources: [] }, /oauthServer\.resources is empty/],
     [{ resources: ['api', 'api'] }, /oauthServer\.resources names a scheme twice/],
     [{ resources: ['web'] }, /oauthServer\.resources\[0\] must be a jwt\(\) scheme with sign/],
@@ -34,7 +34,7 @@ t.test('wrong options stop the boot with an error that names them', async t => {
     [{ consent: true }, /oauthServer\.consent must be 'remember', false, or a function/],
     [{ prefix: 'oauth/' }, /oauthServer\.prefix must be a path/],
     [{ publicClients: false }, /publicClients is false, but the client 'spa' has no secret/],
-    [{ person: undefined }, /person/],
+    [{ session: undefined }, /session/],
     [{ unknown: 1 }, /unknown key 'unknown'/]
   ]
   for (const [oauth, message] of cases) {
@@ -75,13 +75,13 @@ t.test('the schemes must fit each other', async t => {
   await two.register(gatehouse, {
     schemes: { web: session({ secret }), api: own(origin), other: own('https://other.example.com') }, default: 'web'
   })
-  await t.rejects(async () => { await two.register(oauthServer, { person: 'web', resources: ['api', 'other'] }) }, {
+  await t.rejects(async () => { await two.register(oauthServer, { session: 'web', resources: ['api', 'other'] }) }, {
     message: /schemes with different issuers: 'other'/
   })
   const none = Fastify()
   t.teardown(() => none.close())
   await none.register(gatehouse, { schemes: { key: apiKey({ keys: { [secret]: { id: 'a' } } }) } })
-  await t.rejects(async () => { await none.register(oauthServer, { person: 'web', resources: ['api'] }) }, {
+  await t.rejects(async () => { await none.register(oauthServer, { session: 'web', resources: ['api'] }) }, {
     message: /made by session\(\)\. Got 'web'/
   })
 })
@@ -89,11 +89,11 @@ t.test('the schemes must fit each other', async t => {
 t.test('requires the plugin, one registration, and the paths of its metadata', async t => {
   const bare = Fastify()
   t.teardown(() => bare.close())
-  await t.rejects(async () => { await bare.register(oauthServer, { person: 'web', resources: ['api'] }) }, {
+  await t.rejects(async () => { await bare.register(oauthServer, { session: 'web', resources: ['api'] }) }, {
     code: 'FST_ERR_PLUGIN_DEPENDENCY_NOT_REGISTERED'
   })
   const app = await serverApp(t)
-  await t.rejects(async () => { await app.register(oauthServer, { person: 'web', resources: ['api'] }) }, {
+  await t.rejects(async () => { await app.register(oauthServer, { session: 'web', resources: ['api'] }) }, {
     message: /registered twice/
   })
   const prefixed = Fastify()
@@ -102,7 +102,7 @@ t.test('requires the plugin, one registration, and the paths of its metadata', a
     await prefixed.register(async child => {
       const api = jwt({ issuer: origin, audience: origin, keys: privateKey, sign: { realm: 'web' } })
       await child.register(gatehouse, { schemes: { web: session({ secret }), api }, default: 'web' })
-      await child.register(oauthServer, { person: 'web', resources: ['api'] })
+      await child.register(oauthServer, { session: 'web', resources: ['api'] })
     }, { prefix: '/v1' })
   }, { message: /context with the prefix \/v1/ })
   await t.rejects(serverApp(t, {
@@ -149,7 +149,7 @@ t.test('works without load and declared scopes, and leaves them out of the metad
   const api = jwt({ issuer: origin, audience: origin, keys: privateKey, sign: { realm: 'web' } })
   await app.register(gatehouse, { schemes: { web: session({ secret }), api }, default: ['web', 'api'] })
   const spa = { redirectUris: [spaUri], scopes: ['a', 'b'] }
-  await app.register(oauthServer, { person: 'web', resources: ['api'], clients: { spa }, consent: false })
+  await app.register(oauthServer, { session: 'web', resources: ['api'], clients: { spa }, consent: false })
   app.post('/login', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => {
     await reply.login({ id: 'ann', scopes: ['a'] })
     return { returnTo: '' }
@@ -169,7 +169,7 @@ t.test('another copy of the package stops the boot', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(fp(async other => { other.decorate('gatehouse', {} as never) }, { name: 'fastify-gatehouse' }))
-  await t.rejects(async () => { await app.register(oauthServer, { person: 'web', resources: ['api'] }) }, {
+  await t.rejects(async () => { await app.register(oauthServer, { session: 'web', resources: ['api'] }) }, {
     code: 'AUTH_MISCONFIGURED', message: /two copies/
   })
 })

@@ -76,7 +76,7 @@ async function startServer (t: Test): Promise<Served> {
     load: principal => people.get(principal.id) ?? null
   })
   await app.register(oauthServer, {
-    person: 'web',
+    session: 'web',
     resources: ['mcp'],
     clients: { agent: { redirectUris: ['http://127.0.0.1/callback'], scopes: ['tools:use', 'orders:write'] } }
   })

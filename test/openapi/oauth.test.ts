@@ -22,7 +22,7 @@ async function described (
 ) {
   const names = Object.keys(resources)
   const { document } = await describe(t, async (app: FastifyInstance) => {
-    await app.register(oauthServer, { person: 'web', resources: names as never[], ...more })
+    await app.register(oauthServer, { session: 'web', resources: names as never[], ...more })
     for (const name of names) route(app, [], `/${name}`, { schemes: name, scopes: 'orders:read' })
     route(app, [], '/web', 'web')
   }, {
