@@ -86,10 +86,10 @@ export interface ConsentRequest {
 
 /**
  * Sends the application's consent page. It is called again when the form of the page was submitted, and then calls
- * `asked.approve` or `asked.deny`. If it sends nothing for ten seconds, the client gets `server_error`.
+ * `consent.approve` or `consent.deny`. If it sends nothing for ten seconds, the client gets `server_error`.
  */
 export type ConsentPage = {
-  bivarianceHack (request: FastifyRequest, reply: FastifyReply, asked: ConsentRequest): unknown
+  bivarianceHack (request: FastifyRequest, reply: FastifyReply, consent: ConsentRequest): unknown
 }['bivarianceHack']
 
 /** Describes a client that is added at run time. */

@@ -8,15 +8,15 @@ import { sendPage } from './html.js'
 /** The authorization server: people allow applications to use the API or `/mcp` on their behalf. */
 export const oauth = fp<{ config: Config }>(async (app, { config }) => {
   const clients = clientsFor(config)
-  await app.register(oauthServer, { session: 'web', resources: ['client', 'mcp'], clients, consent })
+  await app.register(oauthServer, { session: 'web', resources: ['client', 'mcp'], clients, consent: sendConsentPage })
 })
 
 /** Sends the page, and is called again with the submitted form. */
-const consent: ConsentPage = async ({ auth }, reply, asked) => {
-  if (asked.submitted !== null) {
-    if (asked.submitted['decision'] !== 'allow') return await asked.deny()
-    return await asked.approve(asked.scopes.map(({ name }) => name), { remember: true })
+const sendConsentPage: ConsentPage = async ({ auth }, reply, consent) => {
+  if (consent.submitted !== null) {
+    if (consent.submitted['decision'] !== 'allow') return await consent.deny()
+    return await consent.approve(consent.scopes.map(({ name }) => name), { remember: true })
   }
   if (auth.scheme !== 'web') return reply.challenge()
-  return sendPage(reply, consentPage(asked, auth.principal))
+  return sendPage(reply, consentPage(consent, auth.principal))
 }

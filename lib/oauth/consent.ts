@@ -98,7 +98,7 @@ function createConsentRequest (
     }),
     submitted,
     approve: (allowed: readonly string[], options: unknown = {}) => startAnswer(answers, async () => {
-      const { remember } = atRunTime(() => parseApproval(options, 'The options of asked.approve()'))
+      const { remember } = atRunTime(() => parseApproval(options, 'The options of consent.approve()'))
       return await approve(server, reply, { allowed: { ...request, scopes: checkAllowed(allowed, scopes) }, remember })
     }),
     deny: () => startAnswer(answers, async () => refuseConsent(server, reply, request))
@@ -157,7 +157,7 @@ function stampedText ({ sessionId, text, offer }: Form & { readonly sessionId: s
 function checkAllowed (allowed: readonly string[], requested: readonly string[]): readonly string[] {
   if (Array.isArray(allowed) && (allowed.length > 0 || requested.length === 0) &&
     allowed.every(scope => requested.includes(scope))) return [...new Set(allowed)]
-  throw internalError('asked.approve() needs one or more of the scopes that were asked for, or use asked.deny()')
+  throw internalError('consent.approve() needs one or more of the requested scopes. To refuse, call consent.deny()')
 }
 
 /** Answers the submitted form of a consent page. */

@@ -162,8 +162,8 @@ function checkPublic (table: ReadonlyMap<string, Client>, hasPublicClients: bool
 function parseConsent (value: unknown, option: string): 'remember' | false | ConsentPage {
   if (value === 'remember' || value === false) return value
   if (typeof value === 'function') return value as ConsentPage
-  throw misconfigured(`${option} must be 'remember', false, or a function (request, reply, asked) that sends a page. ` +
-    `Got ${describeValue(value)}.`)
+  throw misconfigured(`${option} must be 'remember', false, or a function (request, reply, consent) that sends a ` +
+    `page. Got ${describeValue(value)}.`)
 }
 
 function parsePrefix (value: unknown, option: string): string {

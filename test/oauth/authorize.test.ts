@@ -284,13 +284,13 @@ t.test('consent: false does not hold for a native client, whose name any program
 t.test('a page of the application may allow some scopes, and remember them', async t => {
   const app = await serverApp(t, {
     oauth: {
-      consent: async (_request, reply, asked) => {
-        if (asked.submitted === null) return { ...asked, fields: asked.form.fields }
-        const { decision, scope = '' } = asked.submitted
-        if (decision === 'deny') return await asked.deny()
-        if (decision === 'none') return await asked.approve(undefined as unknown as string[])
-        if (decision === 'nothing') return await asked.approve([])
-        return await asked.approve(scope.split(' '), decision === 'always' ? { remember: true } : {})
+      consent: async (_request, reply, consent) => {
+        if (consent.submitted === null) return { ...consent, fields: consent.form.fields }
+        const { decision, scope = '' } = consent.submitted
+        if (decision === 'deny') return await consent.deny()
+        if (decision === 'none') return await consent.approve(undefined as unknown as string[])
+        if (decision === 'nothing') return await consent.approve([])
+        return await consent.approve(scope.split(' '), decision === 'always' ? { remember: true } : {})
       }
     }
   })
@@ -321,22 +321,22 @@ t.test('a page of the application may allow some scopes, and remember them', asy
 })
 
 t.test('an error of a consent page that does not await reaches the client, and not the process', async t => {
-  type Page = (reply: FastifyReply, asked: ConsentRequest) => unknown
+  type Page = (reply: FastifyReply, consent: ConsentRequest) => unknown
   const visitPage = async (page: Page) => {
-    const app = await serverApp(t, { oauth: { consent: (_request, reply, asked) => page(reply, asked) } })
+    const app = await serverApp(t, { oauth: { consent: (_request, reply, consent) => page(reply, consent) } })
     const { cookie } = await login(app)
     return await visit(app, authorizePath(), cookie)
   }
   const wrong = ['admin'] as never[]
-  t.match((await visitPage((_reply, asked) => { void asked.approve(wrong) })).params, { error: 'server_error' })
-  t.match((await visitPage((_reply, asked) => { void asked.approve(['orders:read']) })).params, { code: /./ })
-  t.match((await visitPage((_reply, asked) => { void asked.deny() })).params, { error: 'access_denied' })
-  const sorry = async (reply: FastifyReply, asked: ConsentRequest) => {
-    await asked.approve(wrong).catch(() => { reply.send('sorry') })
+  t.match((await visitPage((_reply, consent) => { void consent.approve(wrong) })).params, { error: 'server_error' })
+  t.match((await visitPage((_reply, consent) => { void consent.approve(['orders:read']) })).params, { code: /./ })
+  t.match((await visitPage((_reply, consent) => { void consent.deny() })).params, { error: 'access_denied' })
+  const sorry = async (reply: FastifyReply, consent: ConsentRequest) => {
+    await consent.approve(wrong).catch(() => { reply.send('sorry') })
   }
   t.equal((await visitPage(sorry)).answer.body, 'sorry', 'a page may handle the error')
-  const own = (reply: FastifyReply, asked: ConsentRequest) => {
-    void asked.approve(wrong)
+  const own = (reply: FastifyReply, consent: ConsentRequest) => {
+    void consent.approve(wrong)
     return reply.send('own')
   }
   t.equal((await visitPage(own)).answer.body, 'own')
@@ -345,7 +345,7 @@ t.test('an error of a consent page that does not await reaches the client, and n
 t.test('an option of approve() that is misspelled, undefined or no boolean is a fault', async t => {
   for (const options of [{ remembr: true }, { remember: undefined }, { remember: 'false' }, null, true]) {
     const app = await serverApp(t, {
-      oauth: { consent: async (_request, _reply, asked) => await asked.approve(['orders:read'], options as object) }
+      oauth: { consent: async (_request, _reply, consent) => await consent.approve(['orders:read'], options as object) }
     })
     const { cookie } = await login(app)
     t.match((await visit(app, authorizePath(), cookie)).params, { error: 'server_error' }, JSON.stringify(options))
@@ -368,8 +368,8 @@ t.test('a page of the application may allow a client without scopes', async t =>
   const app = await serverApp(t, {
     oauth: {
       clients: { ...clients, plain: { redirectUris: [spaUri] } },
-      consent: async (_request, _reply, asked) =>
-        asked.submitted === null ? { fields: asked.form.fields } : await asked.approve([])
+      consent: async (_request, _reply, consent) =>
+        consent.submitted === null ? { fields: consent.form.fields } : await consent.approve([])
     }
   })
   const { cookie } = await login(app)
