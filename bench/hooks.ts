@@ -142,7 +142,7 @@ async function report (): Promise<void> {
   }
   if (flags.chart !== undefined) writeFileSync(flags.chart, chart(rows))
   if (flags.check !== true) return
-  for (const sentence of slower) console.error(sentence)
+  for (const message of slower) console.error(message)
   if (slower.length > 0) process.exitCode = 1
 }
 

@@ -88,9 +88,9 @@ function secretsFrom (values: Values, others: readonly string[]): SecretsOf<type
   try {
     secrets = secretsFromEnvironment(purposes, values)
   } catch (error) {
-    const sentences = error instanceof Error ? error.message : String(error)
+    const reason = error instanceof Error ? error.message : String(error)
     // In a clone of the repository, the package is not installed.
-    const message = sentences.replaceAll('npx fastify-gatehouse', 'node --import=tsx lib/cli/main.ts')
+    const message = reason.replaceAll('npx fastify-gatehouse', 'node --import=tsx lib/cli/main.ts')
     throw new Error(`${message}${lines}\nSee .env.example.`, { cause: error })
   }
   if (lines !== '') throw new Error(`The environment is invalid.${lines}\nSee .env.example.`)

@@ -49,9 +49,9 @@ app.get('/ops', { config: { auth: 'ops' } }, async () => 'in')
 await app.listen({ port: 0, host: '127.0.0.1' })
 
 const delay = monitorEventLoopDelay({ resolution: 1 })
-process.on('message', (asked: Command) => {
-  if (asked === 'begin') delay.reset()
-  delay[asked === 'begin' ? 'enable' : 'disable']()
+process.on('message', (command: Command) => {
+  if (command === 'begin') delay.reset()
+  delay[command === 'begin' ? 'enable' : 'disable']()
   process.send?.(
     { p50: delay.percentile(50) / 1e6, p99: delay.percentile(99) / 1e6, most: delay.max / 1e6 } satisfies Delays
   )

@@ -48,12 +48,12 @@ function beginnings (known: string, other: string, like: (start: string) => stri
 
 /** The same question through the application and of the scheme alone; each sample has keys that nobody sent before. */
 function both (name: string, { send, call }: Stage, kinds: Readonly<Record<string, Make>>): readonly Question[] {
-  const asked = (way: Stage['send'] | Stage['call']) => Object.fromEntries(
+  const sendersOf = (way: Stage['send'] | Stage['call']) => Object.fromEntries(
     Object.entries(kinds).map(([kind, make]) => [kind, () => way({ 'x-api-key': make() })])
   )
   return [
-    { name: `${name}, inject`, pace: 'fast', kinds: asked(send) },
-    { name: `${name}, scheme`, pace: 'fast', kinds: asked(call) }
+    { name: `${name}, inject`, pace: 'fast', kinds: sendersOf(send) },
+    { name: `${name}, scheme`, pace: 'fast', kinds: sendersOf(call) }
   ]
 }
 

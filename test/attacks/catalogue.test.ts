@@ -469,8 +469,8 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
     const rate = entry.requests.reduce((sum, { load = '' }) => sum + Number.parseInt(load), 0)
     const expected = { '<valid>': { statuses: [200], returns: true }, '<revoked>': { statuses: [401], returns: false } }
     const course = { server, rate, healthy: 1, down: size({ test: 3, short: 10, full: 10 }), after: 1, expected, next }
-    const seen = await outage(course)
-    checkInvariants(test, course, seen)
+    const observations = await outage(course)
+    checkInvariants(test, course, observations)
     test.strictSame(one.faults(), [], 'no process ended')
     test.strictSame(await one.end(), [0])
   },

@@ -24,7 +24,7 @@ interface Case {
   readonly before?: readonly Edit[]
   readonly after: readonly Edit[]
   /** Matches the output of the command for the change. */
-  readonly says: RegExp
+  readonly message: RegExp
 }
 
 let copies = 0
@@ -76,42 +76,42 @@ function ofMe (before: string, after: string): Pick<Case, 'before' | 'after'> {
 const nameOfMe = 'GET /api/me (in examples/routes/api.ts)'
 
 const loosenings: readonly Case[] = [
-  { title: 'required → optional', ...ofMe("'own'", "{ schemes: 'own', mode: 'optional' }"), says: /access: / },
-  { title: 'optional → try', ...ofMe("{ mode: 'optional' }", "{ mode: 'try' }"), says: /access: / },
-  { title: 'try → public', ...ofMe("{ mode: 'try' }", 'false'), says: /access: / },
-  { title: 'one alternative more', ...ofMe("'own'", "['own', 'service']"), says: /alternatives: / },
+  { title: 'required → optional', ...ofMe("'own'", "{ schemes: 'own', mode: 'optional' }"), message: /access: / },
+  { title: 'optional → try', ...ofMe("{ mode: 'optional' }", "{ mode: 'try' }"), message: /access: / },
+  { title: 'try → public', ...ofMe("{ mode: 'try' }", 'false'), message: /access: / },
+  { title: 'one alternative more', ...ofMe("'own'", "['own', 'service']"), message: /alternatives: / },
   {
-    title: 'one scheme of an { all } less', ...ofMe("{ schemes: { all: ['own', 'user'] } }", "'own'"), says: /alternatives: /
+    title: 'one scheme of an { all } less', ...ofMe("{ schemes: { all: ['own', 'user'] } }", "'own'"), message: /alternatives: /
   },
-  { title: 'a rule less', ...ofMe("{ roles: 'viewer' }", ''), says: /rules: / },
+  { title: 'a rule less', ...ofMe("{ roles: 'viewer' }", ''), message: /rules: / },
   {
     title: 'one name of an all less',
     ...ofMe("{ roles: { all: ['clerk', 'viewer'] } }", "{ roles: { all: ['viewer'] } }"),
-    says: /rules: /
+    message: /rules: /
   },
   {
     title: 'one name of an any more',
     ...ofMe("{ roles: { any: ['admin'] } }", "{ roles: { any: ['admin', 'viewer'] } }"),
-    says: /rules: /
+    message: /rules: /
   },
   {
     title: 'one name of a none less',
     ...ofMe("{ roles: { none: ['clerk', 'viewer'] } }", "{ roles: { none: ['viewer'] } }"),
-    says: /rules: /
+    message: /rules: /
   },
   {
     title: 'a longer maxAge',
     ...ofMe("{ schemes: 'web', maxAge: 60 }", "{ schemes: 'web', maxAge: 61 }"),
-    says: /maxAge: /
+    message: /maxAge: /
   },
-  { title: 'a missing maxAge', ...ofMe("{ schemes: 'web', maxAge: 60 }", "'web'"), says: /maxAge: / },
+  { title: 'a missing maxAge', ...ofMe("{ schemes: 'web', maxAge: 60 }", "'web'"), message: /maxAge: / },
   {
     title: 'a higher rateLimit',
     ...ofMe('{ rateLimit: { max: 5, window: 60 } }', '{ rateLimit: { max: 6, window: 60 } }'),
-    says: /rateLimit: /
+    message: /rateLimit: /
   },
-  { title: 'a missing rateLimit', ...ofMe('{ rateLimit: { max: 5, window: 60 } }', ''), says: /rateLimit: / },
-  { title: 'inherit: false', ...ofMe("'own'", "{ schemes: 'own', inherit: false }"), says: /inherit/ }
+  { title: 'a missing rateLimit', ...ofMe('{ rateLimit: { max: 5, window: 60 } }', ''), message: /rateLimit: / },
+  { title: 'inherit: false', ...ofMe("'own'", "{ schemes: 'own', inherit: false }"), message: /inherit/ }
 ]
 
 async function check (t: Test, { before = [], after }: Case): Promise<{ forward: string, backward: string }> {
@@ -128,7 +128,7 @@ for (const each of loosenings.slice(0, size({ test: 1, short: loosenings.length,
     const { forward, backward } = await check(t, each)
     t.match(forward, /^Loosened \(1\)\n/)
     t.ok(forward.includes(nameOfMe), forward)
-    t.match(forward, each.says)
+    t.match(forward, each.message)
     t.match(backward, /^Tightened \(1\)\n/)
     t.ok(backward.includes(nameOfMe), backward)
   })
@@ -138,37 +138,37 @@ const wider: readonly Case[] = [
   {
     title: 'another order inside an { all }',
     ...ofMe("{ schemes: { all: ['own', 'user'] } }", "{ schemes: { all: ['user', 'own'] } }"),
-    says: /alternatives: /
+    message: /alternatives: /
   },
   {
     title: 'a role that includes more',
     after: [['auth.ts', "viewer: { scopes: ['orders:read'] }", "viewer: { scopes: ['orders:read', 'orders:ship'] }"]],
-    says: /role viewer/
+    message: /role viewer/
   },
   {
     title: 'a group default that is gone',
     after: [['routes/pages.ts', "{ schemes: 'web', roles: 'admin', maxAge: '1h' }", "'web'"]],
-    says: /GET \/admin \(in examples\/routes\/pages\.ts\)/
+    message: /GET \/admin \(in examples\/routes\/pages\.ts\)/
   },
   {
     title: 'a public path that is too wide',
     after: [['auth.ts', "{ path: '/health', ", "{ path: '/api/*', reason: 'all' }, { path: '/health', "]],
-    says: /GET \/api\/me \(in examples\/routes\/api\.ts\)/
+    message: /GET \/api\/me \(in examples\/routes\/api\.ts\)/
   },
   {
     title: 'a new public route',
     after: [[api, me, `app.get('/new', { config: { auth: false } }, async () => 1)\n  ${me}`]],
-    says: /GET \/api\/new \(in examples\/routes\/api\.ts\)/
+    message: /GET \/api\/new \(in examples\/routes\/api\.ts\)/
   }
 ]
 
 const skip = size<string | false>({ test: 'it is one of npm run test:soak', short: false, full: false })
 
 t.test('the audit of the example fails on what is wider than one route', { skip }, async t => {
-  for (const { title, before = [], after, says } of wider) {
+  for (const { title, before = [], after, message } of wider) {
     const { code, stdout } = await audit(copyOf(after), '--check', await snapshotOf(before))
     t.equal(code, 1, `${title}: ${stdout}`)
-    t.match(stdout, says, title)
+    t.match(stdout, message, title)
   }
 })
 

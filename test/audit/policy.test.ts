@@ -195,13 +195,13 @@ t.test('The option requireReason', async t => {
   }
 
   t.test('stops the boot and lists every public route and path without a reason', async t => {
-    const sentence = [
+    const messages = [
       'The option requireReason is true, but these public routes or paths have no reason:\n' +
       "- publicPaths[0]: write { path: '/docs/*', reason: '…' }\n" +
       "- publicPaths[2]: write { path: '/nowhere', reason: '…' }\n" +
       "- POST /bare (in test/audit/policy.test.ts): write auth: { public: '…' } in place of false"
     ]
-    await assertBootFails(t, declare, sentence, { options })
+    await assertBootFails(t, declare, messages, { options })
   })
 
   t.test('leaves out the file if it is unknown', async t => {

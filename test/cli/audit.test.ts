@@ -117,12 +117,12 @@ t.test('exits with code 3 if the application ends the process, or has an error t
     ['1', 'it ended the process with the code 1\\.'],
     ['timer', 'no connection \\(in .*ending\\.ts:\\d+\\)'],
     ['promise', 'no answer \\(in .*ending\\.ts:\\d+\\)']
-  ].map(async ([ENDING, sentence]) => {
+  ].map(async ([ENDING, message]) => {
     const child = spawn(process.execPath, [typescript, main, 'audit', join(apps, 'ending.ts')], {
       env: { ...process.env, ENDING }, stdio: ['ignore', 'pipe', 'pipe']
     })
     const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
-    t.match([code, stdout, stderr], [3, '', new RegExp(`^The application could not be loaded: ${sentence}\n$`)])
+    t.match([code, stdout, stderr], [3, '', new RegExp(`^The application could not be loaded: ${message}\n$`)])
   }))
 })
 
@@ -152,7 +152,7 @@ const unknownExtension = { code: 'ERR_UNKNOWN_FILE_EXTENSION' }
 
 t.test('exits with code 3 and one message for an application that cannot be loaded', async t => {
   const failing = (make: () => unknown): string => { Object.assign(globalThis, { audited: make }); return factory }
-  const table: [path: () => string, sentence: RegExp][] = [
+  const table: [path: () => string, message: RegExp][] = [
     [() => join(apps, 'missing.ts'), /^The application could not be loaded: Cannot find module '.*missing\.ts'/],
     [() => join(apps, 'number.ts'), /^The default export of the module must be an application of Fastify, a function/],
     [() => failing(() => ({})), /^The default export of the module must be an application of Fastify, a function/],
@@ -172,9 +172,9 @@ t.test('exits with code 3 and one message for an application that cannot be load
       /^The application could not be loaded: GET \/x: config\.auth names the scheme 'usr'.* \(in .*\)\n$/
     ]
   ]
-  for (const [path, sentence] of table) {
+  for (const [path, message] of table) {
     const { code, stdout, stderr } = await ran(path())
-    t.match([code, stdout, stderr], [3, '', sentence])
+    t.match([code, stdout, stderr], [3, '', message])
     t.notMatch(stderr, /\n +at /, 'no stack')
   }
 })
@@ -187,7 +187,7 @@ t.test('exits with code 2 for wrong arguments', async t => {
   }
   const missing = join(folder, 'missing')
   const head = '{"format":"fastify-gatehouse audit","version":1}'
-  const table: [args: string[], sentence: RegExp][] = [
+  const table: [args: string[], message: RegExp][] = [
     [[], /^audit needs one module: fastify-gatehouse audit app\.js\n\nUsage/],
     [['a.js', 'b.js'], /^audit needs one module/],
     [[factory, '--json', '--markdown'], /^Choose one of --json and --markdown/],
@@ -207,7 +207,7 @@ t.test('exits with code 2 for wrong arguments', async t => {
     [[factory, '--check', write('part', `${head}\n{"route":"GET /x"}`)], /It has a line that fastify-gatehouse audit/],
     [[factory, '--check', folder, '--update'], /^The snapshot .* cannot be written/]
   ]
-  for (const [args, sentence] of table) t.match(await ran(...args), { code: 2, stdout: '', stderr: sentence })
+  for (const [args, message] of table) t.match(await ran(...args), { code: 2, stdout: '', stderr: message })
 })
 
 t.test('writes a snapshot as sorted JSON lines, which another order or file of routes does not change', async t => {
@@ -344,7 +344,8 @@ t.test('compares routes by their methods and constraints', async t => {
   }
   const handler = () => ''
   const file = ' (in test/cli/audit.test.ts)'
-  const table: [before: (app: FastifyInstance) => unknown, after: (app: FastifyInstance) => unknown, says: string][] = [
+  type Declare = (app: FastifyInstance) => unknown
+  const table: [before: Declare, after: Declare, message: string][] = [
     [
       app => { on(app, 'one.example', false); on(app, /^two/, 'user') },
       app => { on(app, 'one.example', 'user'); on(app, /^two/, false) },

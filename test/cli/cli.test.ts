@@ -38,10 +38,10 @@ function spawnCommand (args: readonly string[], input = ''): Promise<Ran> {
 async function runInProcess (
   args: readonly string[], input: ReadonlyArray<string | Buffer> = [], isTTY = false
 ): Promise<Ran & { readonly modes: readonly string[] }> {
-  const said = { stdout: '', stderr: '' }
+  const output = { stdout: '', stderr: '' }
   const modes: string[] = []
   const into = (name: 'stdout' | 'stderr') => ({
-    write (text: string) { if (isTTY && name === 'stderr') modes.push(text); said[name] += text }
+    write (text: string) { if (isTTY && name === 'stderr') modes.push(text); output[name] += text }
   })
   const stdin = Object.assign(
     new PassThrough(), { isTTY, setRawMode (raw: boolean) { modes.push(raw ? 'silent' : 'echo') } }
@@ -57,7 +57,7 @@ async function runInProcess (
       else stdin.write(chunk)
     }
   }
-  return { code: await running, ...said, modes }
+  return { code: await running, ...output, modes }
 }
 
 t.test('prints only the requested output to standard output when run as a process', async t => {
@@ -77,10 +77,10 @@ t.test('reports a write error in one message and exits with code 1', {
   const full = openSync('/dev/full', 'w')
   t.teardown(() => { closeSync(full) })
   const child = spawn(process.execPath, [typescript, main, 'secret'], { stdio: ['ignore', full, 'pipe'] })
-  let said = ''
-  child.stderr?.on('data', (chunk: Buffer) => { said += String(chunk) })
+  let output = ''
+  child.stderr?.on('data', (chunk: Buffer) => { output += String(chunk) })
   const [code] = await once(child, 'close') as [number]
-  t.same([code, said], [1, 'Standard output cannot be written (ENOSPC).\n'])
+  t.same([code, output], [1, 'Standard output cannot be written (ENOSPC).\n'])
 })
 
 t.test('generates a secret with the requested number of random bytes', async t => {
@@ -261,10 +261,10 @@ t.test('stops to read an endless input', { timeout: 20_000 }, async t => {
     }
   }())
   const stdin = Object.assign(endless, { isTTY: false }) as unknown as Terminal['stdin']
-  let said = ''
-  const stderr = { write: (text: string) => { said += text } }
+  let output = ''
+  const stderr = { write: (text: string) => { output += text } }
   t.equal(await run(['hash'], { stdin, stdout: stderr, stderr }), 1)
-  t.match(said, /^The password is too long: .*\n$/)
+  t.match(output, /^The password is too long: .*\n$/)
   t.ok(read < 100_000, `after ${read} bytes`)
 })
 

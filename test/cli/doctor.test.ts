@@ -77,8 +77,8 @@ t.test('exits with 2 for wrong arguments, and with 3 for an application that can
     t.match(await ran(...args), { code: 2, stdout: '', stderr: /Usage: fastify-gatehouse/ }, args.join(' '))
   }
   const weak = () => createApplication({ options: { schemes: { web: session({ secret: 'short' }) } } })
-  const sentence = /^The application could not be loaded: The option schemes\.web\.secret is too short/
-  t.match(await runDoctor(weak), { code: 3, stdout: '', stderr: sentence })
+  const message = /^The application could not be loaded: The option schemes\.web\.secret is too short/
+  t.match(await runDoctor(weak), { code: 3, stdout: '', stderr: message })
 })
 
 t.test('finds CORS that allows credentials to every origin, on protected routes', async t => {

@@ -141,7 +141,7 @@ t.test('returns frozen findings without a secret', async t => {
 })
 
 t.test('stops the boot for unknown ids, and for reasons without content', async t => {
-  const table: [doctor: unknown, sentence: RegExp][] = [
+  const table: [doctor: unknown, message: RegExp][] = [
     [{ ignore: { 'memory-stor': 'why' } }, /^The option doctor\.ignore has an unknown key '?memory-stor/],
     [{ ignore: { 'memory-store': ' ' } }, /^The option doctor\.ignore\['memory-store'\] must be the reason why/],
     [{ ignore: { 'memory-store': true } }, /must be the reason why this is accepted\. Got/],
@@ -183,14 +183,14 @@ t.test('warns of a login without guesses.attempt, once for a route', async t => 
       })
     }
   }
-  const asked = async ({ app }: { readonly app: FastifyInstance }, ...urls: string[]) => {
+  const visit = async ({ app }: { readonly app: FastifyInstance }, ...urls: string[]) => {
     for (const url of urls) {
       const method = url === '/link' ? 'GET' : 'POST'
       t.equal((await app.inject({ method, url })).statusCode, url === '/failed' ? 500 : 200, url)
     }
   }
   const fine = await boot(t, setUp)
-  await asked(fine, '/link', '/limited', '/callback', '/failed')
+  await visit(fine, '/link', '/limited', '/callback', '/failed')
   const { headers } = await fine.app.inject('/link')
   const cookie = String(headers['set-cookie']).split(';', 1)[0]
   t.equal((await fine.app.inject({ method: 'POST', url: '/renew', headers: { cookie } })).statusCode, 200)
@@ -200,7 +200,7 @@ t.test('warns of a login without guesses.attempt, once for a route', async t => 
   const stream = { write: (line: string) => { lines.push(JSON.parse(line) as Line) } }
   const app = await createApplication({ ...setUp, fastify: { logger: { level: 'warn', stream } } })
   t.teardown(() => app.close())
-  await asked({ app }, '/login/a', '/login/b')
+  await visit({ app }, '/login/a', '/login/b')
   t.match(lines, [{ doctor: 'unlimited-login', where: ['POST /login/:realm'], msg: /guesses\.attempt/, level: 40 }])
   t.equal(lines.length, 1)
   t.same(placesOf(app, 'unlimited-login'), ['POST /login/:realm'])
@@ -215,7 +215,7 @@ t.test('warns of a login without guesses.attempt, once for a route', async t => 
   })
   for (const app of [accepted, unlimited]) {
     t.teardown(() => app.close())
-    await asked({ app }, '/login/a')
+    await visit({ app }, '/login/a')
   }
   t.same(lines, [])
   t.match(accepted.gatehouse.doctor(), [{ id: 'unlimited-login', ignored: 'people have passkeys' }])

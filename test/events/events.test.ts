@@ -72,16 +72,16 @@ t.test(
   'publishes each event on the channel of its name, deep-frozen, and shares nothing with the publisher',
   async t => {
     for (const name of names) {
-      const seen: unknown[] = []
+      const events: unknown[] = []
       const listener = (message: unknown): void => {
-        seen.push(message)
+        events.push(message)
       }
       subscribe(`fastify-gatehouse:${name}`, listener)
       publish(name, payloads[name])
       unsubscribe(`fastify-gatehouse:${name}`, listener)
       publish(name, payloads[name])
-      t.same(seen, [payloads[name]], name)
-      const [event] = seen as Array<Readonly<Record<string, unknown>>>
+      t.same(events, [payloads[name]], name)
+      const [event] = events as Array<Readonly<Record<string, unknown>>>
       t.not(event, payloads[name])
       t.ok(
         Object.isFrozen(event) &&
@@ -105,11 +105,11 @@ t.test('docs/events.md lists every event', async t => {
 
 t.test('knows the request of an event only while the event is published', async t => {
   const [outer, inner] = [{ id: 'outer' }, { id: 'inner' }] as never[] as [never, never]
-  const seen: unknown[] = []
-  const onLogout = (): void => { seen.push(publishedRequest()) }
+  const requests: unknown[] = []
+  const onLogout = (): void => { requests.push(publishedRequest()) }
   const onLogin = (): void => {
     publishFor(inner, 'logout', { ...payloads.logout })
-    seen.push(publishedRequest())
+    requests.push(publishedRequest())
   }
   subscribe('fastify-gatehouse:logout', onLogout)
   subscribe('fastify-gatehouse:login', onLogin)
@@ -118,5 +118,5 @@ t.test('knows the request of an event only while the event is published', async 
     unsubscribe('fastify-gatehouse:login', onLogin)
   })
   publishFor(outer, 'login', { ...payloads.login })
-  t.same([...seen, publishedRequest()], [inner, outer, null])
+  t.same([...requests, publishedRequest()], [inner, outer, null])
 })

@@ -35,28 +35,28 @@ const fields = (route: string | null, method = 'GET') => ({ requestId: 'req-7', 
 
 t.test('publishes who gets in and who is refused, with the pattern of the route', async t => {
   const app = await boot(t)
-  const seen = recordNamedEvents(t, 'authenticated', 'refused', 'denied', 'throttled', 'unavailable', 'fault')
+  const events = recordNamedEvents(t, 'authenticated', 'refused', 'denied', 'throttled', 'unavailable', 'fault')
   const send = async (url: string, value?: string): Promise<number> => {
-    seen.length = 0
+    events.length = 0
     return (await app.inject({ url, ...value === undefined ? {} : { headers: own(value) } })).statusCode
   }
   t.equal(await send('/orders/7?secret=1', 'ann'), 200)
-  t.same(seen, [['authenticated', { ...fields('/orders/:id'), scheme: 'own', realm: 'own', id: 'ann' }]])
-  t.ok(Object.isFrozen(seen[0]?.[1]))
+  t.same(events, [['authenticated', { ...fields('/orders/:id'), scheme: 'own', realm: 'own', id: 'ann' }]])
+  t.ok(Object.isFrozen(events[0]?.[1]))
   t.equal(await send('/orders/7'), 401)
-  t.match(seen, [['refused', { ...fields('/orders/:id'), code: 'AUTH_REQUIRED', scheme: null }]])
+  t.match(events, [['refused', { ...fields('/orders/:id'), code: 'AUTH_REQUIRED', scheme: null }]])
   t.equal(await send('/orders/7', 'invalid'), 401)
-  t.match(seen, [['refused', { code: 'AUTH_INVALID_CREDENTIALS', scheme: 'own', reason: 'secret reason' }]])
-  t.notOk(seen.some(([, payload]) => Object.hasOwn(payload as object, 'retryAfter')), 'only where waiting helps')
+  t.match(events, [['refused', { code: 'AUTH_INVALID_CREDENTIALS', scheme: 'own', reason: 'secret reason' }]])
+  t.notOk(events.some(([, payload]) => Object.hasOwn(payload as object, 'retryAfter')), 'only where waiting helps')
   t.equal(await send('/admin', 'ann'), 403)
-  t.match(seen, [['denied', { ...fields('/admin'), code: 'AUTH_ACCESS_DENIED', scheme: 'own' }]])
+  t.match(events, [['denied', { ...fields('/admin'), code: 'AUTH_ACCESS_DENIED', scheme: 'own' }]])
   t.equal(await send('/often', 'ann'), 200)
   t.equal(await send('/often', 'ann'), 429)
-  t.match(seen.at(-1), ['throttled', { code: 'AUTH_RATE_LIMITED', retryAfter: Number }])
+  t.match(events.at(-1), ['throttled', { code: 'AUTH_RATE_LIMITED', retryAfter: Number }])
   t.equal(await send('/orders/7', 'unavailable'), 503)
-  t.match(seen, [['unavailable', { code: 'AUTH_UNAVAILABLE', retryAfter: 17 }]])
+  t.match(events, [['unavailable', { code: 'AUTH_UNAVAILABLE', retryAfter: 17 }]])
   t.equal(await send('/orders/7', 'throw'), 500)
-  t.match(seen, [['fault', { ...fields('/orders/:id'), code: 'AUTH_FAULT', reason: String }]])
+  t.match(events, [['fault', { ...fields('/orders/:id'), code: 'AUTH_FAULT', reason: String }]])
 })
 
 t.test('writes the name of the event into the log line about the request', async t => {
@@ -99,20 +99,20 @@ t.test('writes the name of the event into the log line about the request', async
 
 t.test('publishes wrong guesses, and those that were too many', async t => {
   const app = await boot(t)
-  const seen = recordNamedEvents(t, 'refused', 'throttled')
+  const events = recordNamedEvents(t, 'refused', 'throttled')
   const guess = async () => (await app.inject({ method: 'POST', url: '/guess' })).statusCode
   for (let i = 0; i < 5; i++) t.equal(await guess(), 401)
   t.equal(await guess(), 429)
-  t.same(seen.map(([name]) => name), [...Array(5).fill('refused'), 'throttled'])
-  t.match(seen.at(-1), ['throttled', { ...fields('/guess', 'POST'), code: 'AUTH_RATE_LIMITED', retryAfter: Number }])
+  t.same(events.map(([name]) => name), [...Array(5).fill('refused'), 'throttled'])
+  t.match(events.at(-1), ['throttled', { ...fields('/guess', 'POST'), code: 'AUTH_RATE_LIMITED', retryAfter: Number }])
 })
 
 t.test('has no route for a path that does not exist', async t => {
   const app = await boot(t)
   app.addHook('onRequest', app.gatehouse.guard({ schemes: 'own' }))
-  const seen = recordNamedEvents(t, 'refused')
+  const events = recordNamedEvents(t, 'refused')
   t.equal((await app.inject('/nowhere')).statusCode, 401)
-  t.match(seen, [['refused', fields(null)]])
+  t.match(events, [['refused', fields(null)]])
 })
 
 t.test('publishes an event for each credential once, whatever guards the request passes', async t => {
@@ -121,22 +121,22 @@ t.test('publishes an event for each credential once, whatever guards the request
   const twice = app.gatehouse.guard({ schemes: 'own' })
   app.get('/both', { config: { auth: both }, preHandler: twice }, () => 'in')
   const { key } = await app.gatehouse.apiKeys.of({ realm: 'own', id: 'ann' }).create({ name: 'laptop' })
-  const seen = recordNamedEvents(t, 'authenticated')
+  const events = recordNamedEvents(t, 'authenticated')
   t.equal((await app.inject({ url: '/both', headers: { ...own('ann'), 'x-api-key': key } })).statusCode, 200)
-  t.match(seen, [['authenticated', { scheme: 'own' }], ['authenticated', { scheme: 'service', id: 'ann' }]])
+  t.match(events, [['authenticated', { scheme: 'own' }], ['authenticated', { scheme: 'service', id: 'ann' }]])
 })
 
 t.test('publishes logins and logouts, without the cookie', async t => {
   const app = await boot(t)
-  const seen = recordNamedEvents(t, 'login', 'logout')
+  const events = recordNamedEvents(t, 'login', 'logout')
   const login = await app.inject({ method: 'POST', url: '/login' })
   const [cookie = ''] = String(login.headers['set-cookie']).split(';')
-  t.match(seen, [['login', { ...fields('/login', 'POST'), scheme: 'web', realm: 'web', id: 'ada', renewed: false }]])
-  const { session: id } = seen[0]?.[1] as GatehouseEvents['login']
+  t.match(events, [['login', { ...fields('/login', 'POST'), scheme: 'web', realm: 'web', id: 'ada', renewed: false }]])
+  const { session: id } = events[0]?.[1] as GatehouseEvents['login']
   t.same((await app.gatehouse.sessions.of({ realm: 'web', id: 'ada' }).list()).map(each => each.id), [id])
   t.equal((await app.inject({ method: 'POST', url: '/logout', headers: { cookie } })).statusCode, 200)
-  t.match(seen.slice(1), [['logout', { ...fields('/logout', 'POST'), scheme: 'web', id: 'ada', session: id }]])
-  t.notMatch(JSON.stringify(seen), cookie.split('=')[1]?.slice(0, 12))
+  t.match(events.slice(1), [['logout', { ...fields('/logout', 'POST'), scheme: 'web', id: 'ada', session: id }]])
+  t.notMatch(JSON.stringify(events), cookie.split('=')[1]?.slice(0, 12))
 })
 
 t.test('publishes logins that are refused, that the store cannot keep, and that are faults', async t => {
@@ -145,27 +145,27 @@ t.test('publishes logins that are refused, that the store cannot keep, and that 
   app.post('/nobody', { config: { auth: { public: 'a mistake' } } }, async (_request, reply) => {
     await reply.login({ id: '' })
   })
-  const seen = recordNamedEvents(t, 'denied', 'unavailable', 'fault')
+  const events = recordNamedEvents(t, 'denied', 'unavailable', 'fault')
   const login = async (url: string, site: string) =>
     (await app.inject({ method: 'POST', url, headers: { 'sec-fetch-site': site } })).statusCode
   t.equal(await login('/login', 'cross-site'), 403)
   t.equal(await login('/login', 'same-origin'), 503)
   t.equal(await login('/nobody', 'same-origin'), 500)
-  t.match(seen, [
+  t.match(events, [
     ['denied', { ...fields('/login', 'POST'), code: 'AUTH_CROSS_SITE', scheme: 'web', reason: /from another site/ }],
     ['unavailable', { ...fields('/login', 'POST'), code: 'AUTH_UNAVAILABLE', retryAfter: 5 }],
     ['fault', { ...fields('/nobody', 'POST'), code: 'AUTH_FAULT', reason: String }]
   ])
-  t.equal(seen.length, 3)
+  t.equal(events.length, 3)
 })
 
 t.test('publishes credentials of messages that are refused', async t => {
   const app = await boot(t)
   app.get('/socket', { config: { auth: { public: 'a connection' } } }, async request =>
     (await app.gatehouse.authenticate('service', 'acme_wrong', { request })).kind)
-  const seen = recordNamedEvents(t, 'refused')
+  const events = recordNamedEvents(t, 'refused')
   t.equal((await app.inject('/socket')).body, 'invalid')
-  t.match(seen, [['refused', { ...fields('/socket'), code: 'AUTH_INVALID_CREDENTIALS', scheme: 'service' }]])
+  t.match(events, [['refused', { ...fields('/socket'), code: 'AUTH_INVALID_CREDENTIALS', scheme: 'service' }]])
 })
 
 t.test('publishes the end of a session once, and of the one that the request itself began', async t => {
@@ -178,19 +178,19 @@ t.test('publishes the end of a session once, and of the one that the request its
     await reply.login({ id: 'ada' })
     await reply.logout()
   })
-  const seen = recordNamedEvents(t, 'login', 'logout')
+  const events = recordNamedEvents(t, 'login', 'logout')
   const login = await app.inject({ method: 'POST', url: '/login' })
   const headers = { cookie: String(login.headers['set-cookie']).split(';', 1).join() }
   for (let i = 0; i < 2; i++) t.equal((await app.inject({ method: 'POST', url: '/twice', headers })).statusCode, 200)
   t.equal((await app.inject({ method: 'POST', url: '/in-and-out' })).statusCode, 200)
-  t.same(seen.map(([name]) => name), ['login', 'logout', 'login', 'logout'])
-  const [, , begun, ended] = seen.map(([, event]) => (event as GatehouseEvents['logout']).session)
+  t.same(events.map(([name]) => name), ['login', 'logout', 'login', 'logout'])
+  const [, , begun, ended] = events.map(([, event]) => (event as GatehouseEvents['logout']).session)
   t.equal(ended, begun)
 })
 
 t.test('publishes what happens to API keys, without the keys', async t => {
   const app = await boot(t)
-  const seen = recordNamedEvents(t, 'key-created', 'key-rotated', 'key-revoked', 'key-used-after-end')
+  const events = recordNamedEvents(t, 'key-created', 'key-rotated', 'key-revoked', 'key-used-after-end')
   const keys = app.gatehouse.apiKeys.of({ realm: 'people', id: 'ada' })
   const [first, leaked] = [await keys.create({ name: 'a' }), await keys.create({ name: 'b' })]
   const next = await keys.rotate(first.record.id, { overlap: 0 })
@@ -199,19 +199,19 @@ t.test('publishes what happens to API keys, without the keys', async t => {
   await app.gatehouse.apiKeys.revokeLeaked(leaked.key)
   await app.gatehouse.apiKeys.revokeLeaked(leaked.key)
   const base = { scheme: 'service', realm: 'people', id: 'ada' }
-  t.same(seen, [
+  t.same(events, [
     ['key-created', { ...base, key: first.record.id }],
     ['key-created', { ...base, key: leaked.record.id }],
     ['key-rotated', { ...base, key: first.record.id, successor: next?.record.id }],
     ['key-revoked', { ...base, key: next?.record.id, leaked: false }],
     ['key-revoked', { ...base, key: leaked.record.id, leaked: true }]
   ])
-  t.notMatch(JSON.stringify(seen), first.key.slice(5, 20))
+  t.notMatch(JSON.stringify(events), first.key.slice(5, 20))
 })
 
 t.test('publishes that a key was used after its end', async t => {
   const app = await boot(t)
-  const seen = recordNamedEvents(t, 'key-used-after-end')
+  const events = recordNamedEvents(t, 'key-used-after-end')
   const expiresAt = new Date(Date.now() + 60_000)
   const keys = app.gatehouse.apiKeys.of({ realm: 'people', id: 'ada' })
   const { key, record: { id } } = await keys.create({ name: 'a', expiresAt })
@@ -219,7 +219,7 @@ t.test('publishes that a key was used after its end', async t => {
   t.equal(await send(), 200)
   t.intercept(Date, 'now', { value: () => expiresAt.getTime() + 1 })
   t.equal(await send(), 401)
-  t.same(seen, [['key-used-after-end', { scheme: 'service', key: id, realm: 'people', id: 'ada' }]])
+  t.same(events, [['key-used-after-end', { scheme: 'service', key: id, realm: 'people', id: 'ada' }]])
 })
 
 t.test('publishes once that the store is down, and once that it is back', async t => {
@@ -230,16 +230,16 @@ t.test('publishes once that the store is down, and once that it is back', async 
     return await inner.get(kind, id)
   }
   const app = await boot(t, { ...inner, get })
-  const seen = recordNamedEvents(t, 'store-down', 'store-up')
+  const events = recordNamedEvents(t, 'store-down', 'store-up')
   const lookUp = async () => await app.gatehouse.apiKeys.ofAnyOwner().get(randomBytes(32).toString('base64url'))
   await lookUp()
-  t.same(seen, [])
+  t.same(events, [])
   isDown = true
   for (let i = 0; i < 3; i++) await t.rejects(lookUp(), { code: 'AUTH_UNAVAILABLE' })
   isDown = false
   for (let i = 0; i < 3; i++) await lookUp()
-  t.match(seen, [['store-down', { reason: 'store: get failed: Error' }], ['store-up', { downFor: Number }]])
-  t.notMatch(JSON.stringify(seen), 'hunter2')
+  t.match(events, [['store-down', { reason: 'store: get failed: Error' }], ['store-up', { downFor: Number }]])
+  t.notMatch(JSON.stringify(events), 'hunter2')
 })
 
 t.test('a subscriber that throws changes no answer', async t => {

@@ -429,14 +429,14 @@ t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
   const at = `http://localhost:${typeof address === 'object' ? address?.port : ''}`
   const page = await openPage(t)
   const complaints: string[] = []
-  const asked: string[] = []
+  const origins: string[] = []
   page.on(
     'console',
     message => {
       if (message.type() === 'error' && !message.text().includes('status of 401')) complaints.push(message.text())
     }
   )
-  page.on('request', request => asked.push(new URL(request.url()).origin))
+  page.on('request', request => origins.push(new URL(request.url()).origin))
 
   await t.test('is sent to the login page, sees the error there, and arrives at the requested page', async t => {
     await page.goto(`${at}/admin`)
@@ -494,6 +494,6 @@ t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
 
   await t.test('loads every style under the policy, and nothing from other hosts', async t => {
     t.same(complaints, [])
-    t.same([...new Set(asked)], [at])
+    t.same([...new Set(origins)], [at])
   })
 })

@@ -26,8 +26,8 @@ t.test('people log in with the provider of LOGIN_ISSUER, and log out there too',
   const desk = await browser.visit(`${origin}${href}`)
   t.match(desk, { status: 200, url: `${origin}/desk` })
   t.match(desk.body, /Ada/)
-  const asked = await browser.visit(`${origin}/logout`, { method: 'POST', form: {} })
-  t.match(asked.url, `${issuer}/session/end`)
+  const logout = await browser.visit(`${origin}/logout`, { method: 'POST', form: {} })
+  t.match(logout.url, `${issuer}/session/end`)
   t.match((await browser.visit(`${origin}/desk`)).url, /\/login\?returnTo=/)
   person.id = 'nobody'
   t.equal((await new Browser(app, { [origin]: app }).visit(`${origin}/login/provider`)).status, 403)

@@ -69,14 +69,14 @@ function launch (given: Given, args: readonly string[]) {
   const child = spawnNode(
     args, { cwd: root, env: environment({ DATA_DIR: own.path, ...given }), stdio: ['ignore', 'pipe', 'pipe'] }
   )
-  const heard = { output: '', errors: '' }
-  child.stdout?.on('data', (chunk: Buffer) => { heard.output += String(chunk) })
-  child.stderr?.on('data', (chunk: Buffer) => { heard.errors += String(chunk) })
+  const streams = { output: '', errors: '' }
+  child.stdout?.on('data', (chunk: Buffer) => { streams.output += String(chunk) })
+  child.stderr?.on('data', (chunk: Buffer) => { streams.errors += String(chunk) })
   const ended = new Promise<number | null>(resolve => child.once('close', code => {
     own.remove()
     resolve(code)
   }))
-  return { child, heard, ended }
+  return { child, streams, ended }
 }
 
 /** Returns the guide as soon as it was printed completely; log lines may follow it. */
@@ -88,30 +88,30 @@ function guideIn (output: string): string | null {
 export async function start (
   given: Given = {}, args: readonly string[] = [bundle('examples/server.ts', 'bundle')]
 ): Promise<Running> {
-  const { child, heard, ended } = launch(given, args)
+  const { child, streams, ended } = launch(given, args)
   const printed = new Promise<void>(resolve => {
-    child.stdout?.on('data', () => { if (guideIn(heard.output) !== null) resolve() })
+    child.stdout?.on('data', () => { if (guideIn(streams.output) !== null) resolve() })
   })
   const early = ended.then(
-    code => { throw new Error(`the example ended with ${code}:\n${heard.output}${heard.errors}`) }
+    code => { throw new Error(`the example ended with ${code}:\n${streams.output}${streams.errors}`) }
   )
   await Promise.race([printed, early])
   early.catch(() => {})
-  const guide = guideIn(heard.output) ?? ''
+  const guide = guideIn(streams.output) ?? ''
   return {
     address: /http:\/\/[^\s"]+/.exec(guide)?.[0] ?? '',
     printed: guide,
-    output: () => heard.output,
-    errors: () => heard.errors,
+    output: () => streams.output,
+    errors: () => streams.errors,
     stop: (signal = 'SIGTERM') => { child.kill(signal); return ended }
   }
 }
 
 /** Starts the example with settings that it must refuse. Returns its output and exit code. */
 export async function startRefused (given: Given = {}) {
-  const { child, heard, ended } = launch(given, [bundle('examples/server.ts', 'bundle')])
-  child.stdout?.on('data', () => { if (heard.output.includes('ROUTES, and who may call them')) child.kill('SIGTERM') })
-  return { code: await ended, ...heard }
+  const { child, streams, ended } = launch(given, [bundle('examples/server.ts', 'bundle')])
+  child.stdout?.on('data', () => { if (streams.output.includes('ROUTES, and who may')) child.kill('SIGTERM') })
+  return { code: await ended, ...streams }
 }
 
 /** Returns the printed curl commands. */

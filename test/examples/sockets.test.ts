@@ -20,7 +20,7 @@ function socket (t: Test, port: number): Socket {
 }
 
 /** Reads until the text has arrived. */
-async function heard (from: Socket, text: string): Promise<void> {
+async function waitForText (from: Socket, text: string): Promise<void> {
   for (let answer = ''; !answer.includes(text);) answer += String((await once(from, 'data'))[0])
 }
 
@@ -45,7 +45,7 @@ t.test('releases the stream of a closed page, and limits a session to twenty str
   const begun = async (): Promise<Socket> => {
     const stream = socket(t, portOf(desk))
     stream.write(`GET /sessions/events HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: ${cookie}\r\n\r\n`)
-    await heard(stream, ': logged in')
+    await waitForText(stream, ': logged in')
     return stream
   }
   const first = await begun()
@@ -62,9 +62,9 @@ t.test('releases the stream of a closed page, and limits a session to twenty str
     for (let i = 0; i < 19; i++) others.push(await begun())
   }
   t.notOk(last.readableEnded, 'those that were left count for nothing')
-  const told = heard(last, 'event: end')
+  const loggedOut = waitForText(last, 'event: end')
   await desk.app.inject({ method: 'POST', url: '/logout', headers: { cookie } })
-  await told
+  await loggedOut
 })
 
 t.test('does not reveal the address of an unavailable database', async t => {

@@ -34,16 +34,16 @@ async function createApp (t: Test, schemes: GatehouseOptions['schemes'], more: P
 
 /** Creates a scheme that records what it reads, and accepts every credential. */
 function recordingScheme (openapi: Scheme['openapi'], sources?: Scheme['sources']) {
-  const seen: Record<string, unknown>[] = []
+  const requests: Record<string, unknown>[] = []
   const scheme: Scheme = {
     openapi,
     ...sources === undefined ? {} : { sources },
     authenticate ({ headers, raw, query, ip, url }) {
-      seen.push({ headers: { ...headers }, same: raw.headers === headers, lines: raw.rawHeaders, query, ip, url })
+      requests.push({ headers: { ...headers }, same: raw.headers === headers, lines: raw.rawHeaders, query, ip, url })
       return authenticated({ id: 'ann' }, { credential: null }) as never
     }
   }
-  return { seen, scheme }
+  return { requests, scheme }
 }
 
 t.test('A credential in a message', async t => {
@@ -150,12 +150,12 @@ t.test('A credential in a message', async t => {
       [{ type: 'apiKey', in: 'cookie', name: 'a' }, ['cookie:a', 'query:k', 'header:x-key'], {}, { k: 'mine' }]
     ]
     for (const [openapi, sources, headers, query] of table) {
-      const { scheme, seen } = recordingScheme(openapi, sources as Scheme['sources'])
+      const { scheme, requests } = recordingScheme(openapi, sources as Scheme['sources'])
       const { app, requestWith } = await createApp(t, { own: scheme })
       const options = await requestWith(sent, '/?k=q')
       const before = { ...options.request.headers }
       t.match(await app.gatehouse.authenticate('own', 'mine', options), { kind: 'authenticated' })
-      const [read = {}] = seen
+      const [read = {}] = requests
       const kept = { 'user-agent': 'lightMyRequest', host: 'here', 'x-more': '1' }
       t.strictSame(read.headers, { ...kept, ...headers }, JSON.stringify(openapi))
       t.strictSame(Object.fromEntries(pairs(read.lines as string[])), read.headers, 'in rawHeaders too')
@@ -189,7 +189,7 @@ t.test('A credential in a message', async t => {
         `the scheme '${name}' of gatehouse.authenticate() takes credentials that browsers send by themselves`
       )
     }
-    const calls: [sentence: string, ...call: unknown[]][] = [
+    const calls: [message: string, ...call: unknown[]][] = [
       ["the scheme 'tls' of gatehouse.authenticate() has no place for a credential", 'tls', 'x', options],
       ["there is no scheme 'toString'. Known: web, ops", 'toString', 'x', options],
       ['there is no scheme undefined', undefined, 'x', options],
@@ -200,9 +200,9 @@ t.test('A credential in a message', async t => {
       ['opened the connection. Got null', 'user', 'x', { request: null }],
       ["unknown key 'reply'", 'user', 'x', { ...options, reply: null }]
     ]
-    for (const [sentence, ...call] of calls) {
+    for (const [message, ...call] of calls) {
       const run = app.gatehouse.authenticate(...call as Parameters<typeof app.gatehouse.authenticate>)
-      t.match(await fault(run), sentence)
+      t.match(await fault(run), message)
     }
   })
 
@@ -253,7 +253,7 @@ t.test('A credential in a message', async t => {
     const { app } = await createApp(t, { service: apiKey({ managed: { prefix: 'acme' } }) })
     const callers: unknown[] = []
     const signals: AbortSignal[] = []
-    const told: string[] = []
+    const reasons: string[] = []
     const { key, record } = await app.gatehouse.apiKeys.of({ realm: 'staff', id: 'ann' }).create({ name: 'k' })
     const open = async (app: FastifyInstance) => {
       app.get('/open', { config: { auth: false } }, async request => {
@@ -261,7 +261,7 @@ t.test('A credential in a message', async t => {
         callers.push(caller)
         if (caller.kind !== 'authenticated') return 'out'
         signals.push(caller.signal)
-        caller.signal.addEventListener('abort', () => { told.push((caller.signal.reason as AuthError).code) })
+        caller.signal.addEventListener('abort', () => { reasons.push((caller.signal.reason as AuthError).code) })
         return 'in'
       })
     }
@@ -278,7 +278,7 @@ t.test('A credential in a message', async t => {
     await sleep(50)
     await app.gatehouse.apiKeys.of({ realm: 'staff', id: 'ann' }).revoke(record.id)
     t.strictSame(signals.map(signal => signal.aborted), [false, true], 'the first connection had closed')
-    t.strictSame(told, ['AUTH_INVALID_CREDENTIALS'])
+    t.strictSame(reasons, ['AUTH_INVALID_CREDENTIALS'])
     t.equal((await app.inject('/open')).body, 'out')
     t.match(callers, [{ kind: 'authenticated' }, { kind: 'authenticated' }, { kind: 'invalid' }])
   })

@@ -224,15 +224,15 @@ t.test('stops the boot if an OpenAPI description implies no challenge', async t 
 })
 
 t.test('calls the challenge function of a custom scheme on each refusal', async t => {
-  let asked = 0
-  const own = scripted('own', { challenge: () => ({ scheme: 'Nonce', params: { nonce: String(++asked) } }) })
+  let calls = 0
+  const own = scripted('own', { challenge: () => ({ scheme: 'Nonce', params: { nonce: String(++calls) } }) })
   const { app } = await createApplication({
     schemes: { own, ops: basic({ realm: 'ops', verify: () => null }) },
     default: ['own', 'ops']
   })
   app.get('/', handler().handler)
   await app.ready()
-  t.equal(asked, 0)
+  t.equal(calls, 0)
   const header = async (headers = {}) => (await app.inject({ url: '/', headers })).headers['www-authenticate']
   t.equal(await header(), 'Basic realm="ops", charset="UTF-8", Nonce nonce="1"')
   t.equal(await header(), 'Basic realm="ops", charset="UTF-8", Nonce nonce="2"')

@@ -408,9 +408,9 @@ t.test('lets a function answer freely, and still refuses if the function fails',
 })
 
 t.test('passes the error, the request and the reply to a function', async t => {
-  const seen: unknown[] = []
+  const calls: unknown[] = []
   const { app } = await build((error, request, reply) => {
-    seen.push([
+    calls.push([
       error.code,
       error.statusCode,
       error.message,
@@ -423,7 +423,7 @@ t.test('passes the error, the request and the reply to a function', async t => {
     return {}
   })
   await app.inject('/roles')
-  t.same(seen, [
+  t.same(calls, [
     [
       'AUTH_REQUIRED',
       401,
@@ -540,10 +540,10 @@ t.test('stops the boot with AUTH_MISCONFIGURED for wrong options', async t => {
 })
 
 t.test('gives an AuthError the properties that handlers for http-errors read, and the scheme', async t => {
-  const seen: AuthError[] = []
+  const errors: AuthError[] = []
   const { app } = await build('fastify', 'preParsing', app => {
     app.setErrorHandler((error: AuthError, _request, reply) => {
-      seen.push(error)
+      errors.push(error)
       reply.code(error.status).send()
     })
   })
@@ -552,7 +552,7 @@ t.test('gives an AuthError the properties that handlers for http-errors read, an
   await app.inject('/one')
   await app.inject({ url: '/', headers: { 'x-web': 'unavailable' } })
   await app.inject({ url: '/', headers: { 'x-web': 'throw' } })
-  const fields = seen.map(({ status, expose, scheme, headers }) => ({ status, expose, scheme, headers }))
+  const fields = errors.map(({ status, expose, scheme, headers }) => ({ status, expose, scheme, headers }))
   const noStore = { 'cache-control': 'no-store' }
   t.match(fields, [
     {

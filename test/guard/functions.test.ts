@@ -5,7 +5,7 @@ import { as, headerScheme, boot, route, authConfig, threeSchemes } from '../fixt
 
 t.test('Functions', async t => {
   t.test('run in preHandler, after validation, and see the request as the handler does', async t => {
-    const seen: unknown[] = []
+    const values: unknown[] = []
     const regions: Record<string, string> = { eu: 'region:eu', us: 'region:us' }
     const schema = {
       querystring: { type: 'object', required: ['region'], properties: { region: { enum: ['eu', 'us'] } } },
@@ -16,22 +16,22 @@ t.test('Functions', async t => {
         schema,
         ...authConfig({
           scopes: (request: FastifyRequest<{ Querystring: { region: string } }>) => {
-            seen.push(request.query.region)
+            values.push(request.query.region)
             return regions[request.query.region]
           },
-          when: (_principal: unknown, request: FastifyRequest) => { seen.push(request.body); return true }
+          when: (_principal: unknown, request: FastifyRequest) => { values.push(request.body); return true }
         })
       }, async () => { ran.push('x') })
     })
     const post = (query: string, headers = as({ scopes: ['region:eu'] })) =>
       ask(`/x?${query}`, headers, { method: 'POST', payload: { n: '7' } })
     t.equal((await post('region=eu')).status, 200)
-    t.strictSame(seen.splice(0), ['eu', { n: 7 }], 'coerced by the schema')
+    t.strictSame(values.splice(0), ['eu', { n: 7 }], 'coerced by the schema')
     t.equal((await post('region=us')).status, 403)
     for (const query of ['region=constructor', 'region=__proto__', 'region=eu&region=us', '', 'region=']) {
       t.equal((await post(query)).status, 400, query)
     }
-    t.strictSame(seen, ['us'], 'a function never sees a request that validation refuses')
+    t.strictSame(values, ['us'], 'a function never sees a request that validation refuses')
     t.equal((await post('region=constructor', {})).status, 401, 'and anonymous callers learn nothing of it')
     t.equal(ran.length, 1)
   })
@@ -72,16 +72,16 @@ t.test('Functions', async t => {
   t.test(
     'of when get the principal and the request, and are not called for anonymous or already refused callers',
     async t => {
-      const told: unknown[] = []
+      const calls: unknown[] = []
       const when = (principal: { id: string; realm: string }, request: FastifyRequest) =>
-        told.push([principal.realm, principal.id, { ...(request.params as object) }]) > 0
+        calls.push([principal.realm, principal.id, { ...(request.params as object) }]) > 0
       const { ask } = await boot(t, (app, ran) => route(app, ran, '/orders/:id', { when, scopes: 'a' }))
       await ask('/orders/7')
       await ask('/orders/7', { 'x-user': 'bad' })
       await ask('/orders/7', as())
-      t.strictSame(told, [])
+      t.strictSame(calls, [])
       t.equal((await ask('/orders/7', as({ id: 'bob', scopes: ['a'] }))).status, 200)
-      t.strictSame(told, [['user', 'bob', { id: '7' }]])
+      t.strictSame(calls, [['user', 'bob', { id: '7' }]])
     }
   )
 
@@ -241,8 +241,8 @@ t.test('anyOf', async t => {
   })
 
   t.test('settles static parts before the body is read: 403 at once if all entries fail', async t => {
-    const asked: string[] = []
-    const when = () => asked.push('when') > 0
+    const order: string[] = []
+    const when = () => order.push('when') > 0
     const { ask } = await boot(t, app => {
       app.post(
         '/x',
@@ -254,7 +254,7 @@ t.test('anyOf', async t => {
             ]
           }),
           preParsing: async () => {
-            asked.push('body')
+            order.push('body')
           }
         },
         async () => ''
@@ -263,14 +263,14 @@ t.test('anyOf', async t => {
     const post = (principal: object) =>
       ask('/x', { ...as(principal), 'content-type': 'application/json' }, { method: 'POST', payload: '{ no JSON' })
     t.equal((await post({})).status, 403)
-    t.strictSame(asked, [])
+    t.strictSame(order, [])
     t.equal((await post({ scopes: ['a'] })).status, 400, 'one stands, so the body is read')
-    t.strictSame(asked, ['body'])
+    t.strictSame(order, ['body'])
   })
 
   t.test('calls no function if an entry without a when passes', async t => {
-    const asked: string[] = []
-    const say = (name: string, answer: boolean) => ({ when: () => { asked.push(name); return answer } })
+    const called: string[] = []
+    const say = (name: string, answer: boolean) => ({ when: () => { called.push(name); return answer } })
     const { ask } = await boot(t, app => {
       route(app, [], '/settled', { anyOf: [say('first', false), { scopes: 'a' }] })
       route(app, [], '/asked', {
@@ -278,13 +278,13 @@ t.test('anyOf', async t => {
       })
     })
     t.equal((await ask('/settled', as({ scopes: ['a'] }))).status, 200)
-    t.strictSame(asked.splice(0), [])
+    t.strictSame(called.splice(0), [])
     t.equal((await ask('/settled', as())).status, 403)
-    t.strictSame(asked.splice(0), ['first'])
+    t.strictSame(called.splice(0), ['first'])
     t.equal((await ask('/asked', as({ scopes: ['a', 'b'] }))).status, 200)
-    t.strictSame(asked.splice(0), ['a', 'b'], 'in written order, up to the first that passes')
+    t.strictSame(called.splice(0), ['a', 'b'], 'in written order, up to the first that passes')
     t.equal((await ask('/asked', as({ scopes: ['a'] }))).status, 200)
-    t.strictSame(asked.splice(0), ['a', 'c'], 'not those whose static part failed')
+    t.strictSame(called.splice(0), ['a', 'c'], 'not those whose static part failed')
   })
 
   t.test('ANDs the functions of an entry with its static part', async t => {

@@ -81,9 +81,9 @@ async function inEveryMode (one: Scheme, two: Scheme = scripted('two')) {
   return { app, log, route }
 }
 
-const headersOf = (saying: Readonly<Record<string, Value>>): Record<string, string> =>
+const headersOf = (values: Readonly<Record<string, Value>>): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(saying)
+    Object.entries(values)
       .filter(([, word]) => word !== 'none')
       .map(([name, word]) => [`x-${name}`, word])
   )
@@ -103,16 +103,16 @@ async function matrix (
   const wrong: unknown[] = []
   const combine = (
     rest: readonly string[],
-    saying: Readonly<Record<string, Value>>
+    chosen: Readonly<Record<string, Value>>
   ): Readonly<Record<string, Value>>[] => {
     const [name, ...others] = rest
-    return name === undefined ? [saying] : values.flatMap(word => combine(others, { ...saying, [name]: word }))
+    return name === undefined ? [chosen] : values.flatMap(word => combine(others, { ...chosen, [name]: word }))
   }
-  for (const saying of combine(names, {})) {
+  for (const chosen of combine(names, {})) {
     for (const mode of modes) {
       const before = route.reached
-      const answer = await app.inject({ url: `/${mode}`, headers: headersOf(saying) })
-      const end = expected(alternatives, saying, mode)
+      const answer = await app.inject({ url: `/${mode}`, headers: headersOf(chosen) })
+      const end = expected(alternatives, chosen, mode)
       const body = answer.json() as { code?: string, scheme?: string | null, error?: string | null }
       const as = end.status === 200 ? body.scheme === end.scheme && body.error === end.error : body.code === end.code
       if (
@@ -120,7 +120,7 @@ async function matrix (
         !as ||
         route.reached - before !== Number(end.status === 200) ||
         answer.body.includes('secret')
-      ) { wrong.push({ saying, mode, end, got: [answer.statusCode, body] }) }
+      ) { wrong.push({ saying: chosen, mode, end, got: [answer.statusCode, body] }) }
     }
   }
   t.same(
@@ -151,23 +151,23 @@ t.test('calls a scheme once per request, and no later scheme once one has a prin
     const { app } = await createApplication({ schemes, default: ['one', { all: ['one', 'two'] }, 'two', 'three'] })
     const hook = app.gatehouse.guard({ schemes: ['two', 'three'] })
     app.get('/', { preHandler: hook }, handler().handler)
-    const asked = async (headers: Record<string, string>) => {
+    const callsOf = async (headers: Record<string, string>) => {
       for (const scheme of Object.values(schemes)) scheme.calls = 0
       const { statusCode } = await app.inject({ url: '/', headers })
       return [statusCode, ...Object.values(schemes).map(scheme => scheme.calls)]
     }
     t.same(
-      await asked({ 'x-two': 'ann', 'x-three': 'bob' }),
+      await callsOf({ 'x-two': 'ann', 'x-three': 'bob' }),
       [200, 1, 1, 0],
       'the guard of the hook asks nobody again'
     )
     t.same(
-      await asked({ 'x-one': 'ann', 'x-two': 'invalid' }),
+      await callsOf({ 'x-one': 'ann', 'x-two': 'invalid' }),
       [401, 1, 1, 0],
       'what the route did not ask, the hook does'
     )
-    t.same(await asked({ 'x-three': 'ann' }), [200, 1, 1, 1])
-    t.same(await asked({}), [401, 1, 1, 1])
+    t.same(await callsOf({ 'x-three': 'ann' }), [200, 1, 1, 1])
+    t.same(await callsOf({}), [401, 1, 1, 1])
   }
 })
 
@@ -183,16 +183,16 @@ t.test('all of: makes the first named the acting principal, and never unites sco
   }))
   app.get('/a', { config: { auth: { scopes: 'a' } } }, handler().handler)
   const headers = { 'x-one': 'ann+a', 'x-two': 'bob+b' }
-  const seen = (await app.inject({ url: '/', headers })).json()
+  const answer = (await app.inject({ url: '/', headers })).json()
   const bob = { id: 'bob+b', realm: 'two', scopes: ['b'], roles: [] }
-  t.match(seen, {
+  t.match(answer, {
     authenticated: true,
     scheme: 'two',
     principal: bob,
     allows: false,
     all: { one: { principal: { id: 'ann+a', realm: 'one' } }, two: { principal: bob } }
   })
-  t.same(Object.keys(seen.all), ['two', 'one'])
+  t.same(Object.keys(answer.all), ['two', 'one'])
   const refused = await app.inject({ url: '/a', headers })
   t.match([refused.statusCode, refused.json().code], [403, 'AUTH_ACCESS_DENIED'])
 })
@@ -375,22 +375,22 @@ t.test(
     const { app } = await createApplication({
       schemes: { one: scripted('one', { authenticate: () => authenticated(given[turn] as unknown as Principal) }) }
     })
-    const seen: Principal[] = []
+    const principals: Principal[] = []
     app.get('/', async request => {
-      if (request.principal !== null) seen.push(request.principal)
+      if (request.principal !== null) principals.push(request.principal)
     })
     const before = JSON.stringify(given)
     for (turn = 0; turn < given.length; turn++) t.equal((await app.inject('/')).statusCode, 200)
-    t.same(seen, [
+    t.same(principals, [
       { id: 'ann', realm: 'one', scopes: [], roles: [] },
       { id: 'ann', realm: 'https://id.test', scopes: ['a'], roles: ['r'], team: 7 },
       { id: 'ann', realm: 'x', scopes: ['a'], roles: [] },
       { id: 'ann', realm: 'x', scopes: ['a'], roles: [], more: 1 }
     ])
-    for (const principal of seen) {
+    for (const principal of principals) {
       t.ok(Object.isFrozen(principal) && Object.isFrozen(principal.scopes) && Object.isFrozen(principal.roles))
     }
-    t.equal(seen[3], given[3], 'one that is frozen and complete is taken as it is')
+    t.equal(principals[3], given[3], 'one that is frozen and complete is taken as it is')
     t.equal(JSON.stringify(given), before)
     t.notOk(
       Object.isFrozen(given[1]) || Object.isFrozen(given[1]?.['scopes']) || Object.isFrozen(given[2]?.['scopes'])
@@ -433,9 +433,9 @@ t.test('load: adds data, answers 401 on null and 500 if it throws, and cannot ch
     const name = request.headers['x-one'] ?? request.headers['x-own']
     return typeof name === 'string' ? authenticated({ id: name, scopes: ['given'], name: 'Ann' }) : absent
   }
-  const told: unknown[] = []
+  const calls: unknown[] = []
   const load: GatehouseOptions['load'] = (principal, { scheme, request }) => {
-    told.push([principal.id, scheme, request.url])
+    calls.push([principal.id, scheme, request.url])
     return answers[principal.id]?.() as null
   }
   for (const async of [false, true]) {
@@ -501,7 +501,7 @@ t.test('load: adds data, answers 401 on null and 500 if it throws, and cannot ch
       }
     }
   }
-  t.same(told[0], ['more', 'one', '/required'])
+  t.same(calls[0], ['more', 'one', '/required'])
 })
 
 t.test(
@@ -628,8 +628,8 @@ t.test('refuses a credential that a scheme accepts after its expiry, in every so
     authenticate: () => authenticated({ id: 'ann' }, { expiresAt: new Date(Date.now() - 1) })
   }
   const { app } = await createApplication({ schemes: { own }, load: () => { throw new Error('never asked') } })
-  const seen: unknown[] = []
-  app.addHook('preValidation', async request => { seen.push(request.principal) })
+  const principals: unknown[] = []
+  app.addHook('preValidation', async request => { principals.push(request.principal) })
   app.get('/route', handler().handler)
   app.get('/guard', { config: { auth: false }, preHandler: app.gatehouse.guard('own') }, handler().handler)
   app.get('/message', { config: { auth: false } }, async request =>
@@ -638,7 +638,7 @@ t.test('refuses a credential that a scheme accepts after its expiry, in every so
     t.match((await app.inject(url)).json(), { statusCode: 401, code: 'AUTH_TOKEN_EXPIRED' }, url)
   }
   t.match((await app.inject('/message')).json(), { kind: 'invalid', expired: true })
-  t.same(seen.filter(each => each != null), [])
+  t.same(principals.filter(each => each != null), [])
 })
 
 t.test('takes any value but false for a restriction of a custom scheme', async t => {

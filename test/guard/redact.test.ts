@@ -30,7 +30,7 @@ const good = apiKey({ from: ['header:x-api-key', 'query:key'], keys: { [key]: { 
 
 t.test('hides the keys in query parameters in every line that Fastify logs about a request', async t => {
   const { app, lines, log, warnings } = await desk(t, { good })
-  const asked: Readonly<Record<string, number>> = {
+  const requests: Readonly<Record<string, number>> = {
     [`/?key=${key}`]: 200,
     [`/?a=b&key=${key}&c=d`]: 200,
     [`/?k%65y=${key}`]: 200,
@@ -42,7 +42,7 @@ t.test('hides the keys in query parameters in every line that Fastify logs about
     [`/p/a;b=c?key=${key}`]: 200,
     [`/p/${'a'.repeat(101)}?key=${key}`]: 414
   }
-  for (const [url, status] of Object.entries(asked)) {
+  for (const [url, status] of Object.entries(requests)) {
     t.equal((await app.inject(url)).statusCode, status, url.replaceAll(key, 'KEY'))
   }
   t.equal((await send(await listen(t, app), 'GET', `/#key=${key}`)).status, 200, 'a fragment is a query to the router')
@@ -111,7 +111,7 @@ t.test("keeps the application's log hooks and serializers working", async t => {
 })
 
 t.test('covers every child logger factory and serializer, of the application, a context and a route', async t => {
-  const seen: string[] = []
+  const factories: string[] = []
   const factory = (name: string) =>
     function (
       this: FastifyInstance,
@@ -119,7 +119,7 @@ t.test('covers every child logger factory and serializer, of the application, a 
       bindings: object,
       options: object
     ): FastifyBaseLogger {
-      seen.push(name)
+      factories.push(name)
       return logger.child({ ...bindings, factory: name }, options)
     }
   const prepare = (app: FastifyInstance) => app.setChildLoggerFactory(factory('application'))
@@ -137,7 +137,7 @@ t.test('covers every child logger factory and serializer, of the application, a 
   }
   t.equal((await app.inject(`/elsewhere?key=${key}`)).statusCode, 404)
   t.notOk(lines().includes(key.slice(0, 8)))
-  t.same(seen, ['application', 'route', 'application', 'context', 'application', 'application'])
+  t.same(factories, ['application', 'route', 'application', 'context', 'application', 'application'])
   t.match(
     log().find(line => line['factory'] === 'route'),
     { req: { url: '/route?key=[hidden]' } },
@@ -147,9 +147,9 @@ t.test('covers every child logger factory and serializer, of the application, a 
 })
 
 t.test('warns about the parameters with a logger other than pino, and not without a logger', async t => {
-  const said: unknown[] = []
+  const logs: unknown[] = []
   const write = (...args: unknown[]) => {
-    said.push(args)
+    logs.push(args)
   }
   const other = {
     level: 'info',
@@ -165,7 +165,7 @@ t.test('warns about the parameters with a logger other than pino, and not withou
   const app = Fastify({ loggerInstance: other as never }) as unknown as FastifyInstance
   await app.register(gatehouse, { schemes: { good } })
   await app.ready()
-  t.match(said[0], [{ where: ['key'] }, /query parameters.*not pino.*redactRequest/])
+  t.match(logs[0], [{ where: ['key'] }, /query parameters.*not pino.*redactRequest/])
   await app.close()
   const { app: silent } = await desk(t, { good }, { server: { logger: false } })
   t.equal(silent.childLoggerFactory, Fastify().childLoggerFactory)
@@ -260,7 +260,7 @@ t.test('redactRequest', async t => {
   })
 
   t.test('stops the boot for invalid options', async t => {
-    const wrong: ReadonlyArray<readonly [options: unknown, sentence: RegExp]> = [
+    const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
       [undefined, /options of redactRequest must be an object/],
       [{}, /redactRequest\.query must be a list/],
       [{ query: 'key' }, /redactRequest\.query must be a list/],

@@ -43,12 +43,12 @@ t.test('has the scheme, principal, credential, ISO dates and all for an authenti
     schemes: { user: completeScheme(), plain: scripted('plain') },
     default: ['user', 'plain']
   })
-  const seen: Record<string, unknown> = {}
+  const found: Record<string, unknown> = {}
   app.get('/', async request => {
     const { auth } = request
     if (!auth.authenticated) throw new Error('anonymous')
     const frozen = [auth, auth.all, auth.principal, ...Object.values(auth.all)].every(Object.isFrozen)
-    Object.assign(seen, { auth, same: auth === request.auth, all: auth.all, spread: { ...auth }, frozen })
+    Object.assign(found, { auth, same: auth === request.auth, all: auth.all, spread: { ...auth }, frozen })
     t.throws(() => { (request as unknown as { auth: unknown }).auth = {} }, TypeError)
     t.throws(() => { (request as unknown as { principal: unknown }).principal = { id: 'root' } }, TypeError)
     t.throws(() => { (auth as unknown as { principal: unknown }).principal = { id: 'root' } }, TypeError)
@@ -58,9 +58,9 @@ t.test('has the scheme, principal, credential, ISO dates and all for an authenti
   const answer = await app.inject({ url: '/', headers: { 'x-user': '1' } })
   const whole = { authenticated: true, scheme: 'user', ...entry, error: null }
   t.same(answer.json(), whole)
-  t.same(seen['spread'], whole)
-  t.same(seen['all'], { user: entry })
-  t.match(seen, { same: true, frozen: true })
+  t.same(found['spread'], whole)
+  t.same(found['all'], { user: entry })
+  t.match(found, { same: true, frozen: true })
   t.match((await app.inject({ url: '/', headers: { 'x-plain': 'bob' } })).json(), {
     scheme: 'plain',
     principal: { id: 'bob' },
@@ -110,17 +110,17 @@ t.test('is anonymous before the guard runs, and stays authenticated afterwards',
       'onResponse'
     ] as const) {
       app.addHook(name as 'onRequest', async request => {
-        seen.push([name, request.auth.authenticated, request.principal?.id ?? null])
+        stages.push([name, request.auth.authenticated, request.principal?.id ?? null])
       })
     }
   })
-  const seen: unknown[] = []
+  const stages: unknown[] = []
   app.addHook('onRequest', async request => {
-    seen.push(['later onRequest', request.auth.authenticated, request.principal])
+    stages.push(['later onRequest', request.auth.authenticated, request.principal])
   })
   app.get('/', async () => ({}))
   t.equal((await app.inject({ url: '/', headers: { 'x-user': '1' } })).statusCode, 200)
-  t.same(seen, [
+  t.same(stages, [
     ['onRequest', false, null], ['later onRequest', false, null], ['preParsing', false, null],
     ...['preValidation', 'preHandler', 'preSerialization', 'onSend', 'onResponse'].map(name => [name, true, 'ann'])
   ])
@@ -132,16 +132,16 @@ t.test('reflects the result of a second guard', async t => {
     default: { schemes: 'one', mode: 'optional' }
   })
   const hook = app.gatehouse.guard({ schemes: 'two', mode: 'required' })
-  const seen: unknown[] = []
+  const values: unknown[] = []
   const look = async (request: FastifyRequest) => {
-    seen.push(request.auth.scheme, request.auth.principal?.id ?? null, request.principal?.id ?? null)
+    values.push(request.auth.scheme, request.auth.principal?.id ?? null, request.principal?.id ?? null)
   }
   app.get('/', { preHandler: [look, hook, look] }, async () => ({}))
   t.equal((await app.inject({ url: '/', headers: { 'x-two': 'bob' } })).statusCode, 200)
-  t.same(seen, [null, null, null, 'two', 'bob', 'bob'])
-  seen.length = 0
+  t.same(values, [null, null, null, 'two', 'bob', 'bob'])
+  values.length = 0
   t.equal((await app.inject({ url: '/', headers: { 'x-one': 'ann', 'x-two': 'bob' } })).statusCode, 200)
-  t.same(seen, ['one', 'ann', 'ann', 'two', 'bob', 'bob'])
+  t.same(values, ['one', 'ann', 'ann', 'two', 'bob', 'bob'])
 })
 
 t.test('never throws on request.principal, wherever it is read', async t => {
@@ -228,13 +228,13 @@ t.test('allows: checks both scopes and roles', async t => {
     scopes: { a: 'A', b: 'B', c: 'C' },
     roles: { boss: { roles: ['clerk'], scopes: ['b'] }, clerk: { scopes: ['a'] } }
   })
-  let asked: unknown
-  app.get('/', async request => ({ allows: request.auth.allows(asked as { scopes: string }) }))
+  let rights: unknown
+  app.get('/', async request => ({ allows: request.auth.allows(rights as { scopes: string }) }))
   app.get('/public', { config: { auth: false } }, async request => ({
-    allows: request.auth.allows(asked as { scopes: string })
+    allows: request.auth.allows(rights as { scopes: string })
   }))
   const ask = async (query: unknown, principal: object, url = '/') => {
-    asked = query
+    rights = query
     const answer = await app.inject({ url, headers: { 'x-user': JSON.stringify({ id: 'ann', ...principal }) } })
     return answer.statusCode === 200 ? answer.json().allows : answer.json()
   }

@@ -118,12 +118,12 @@ t.test('treats two cookies as ambient, even with equal values', async t => {
 })
 
 t.test('lets a custom scheme report the source of the credential in its outcome', async t => {
-  const own = (ambient: boolean, said: unknown): Scheme => ({
+  const own = (ambient: boolean, reported: unknown): Scheme => ({
     openapi: { type: 'apiKey', in: 'header', name: 'x-own' },
     ambient,
     authenticate (request) {
       const id = read(request, 'header:x-own')
-      return typeof id === 'string' ? authenticated({ id }, { ambient: said as boolean }) : absent
+      return typeof id === 'string' ? authenticated({ id }, { ambient: reported as boolean }) : absent
     }
   })
   const cases: ReadonlyArray<readonly [boolean, unknown, boolean]> = [

@@ -110,7 +110,7 @@ const functions: Readonly<Record<string, (answer: never) => Asked>> = {
 }
 
 t.test('every check refuses with 401 on a falsy answer, and fails on one that is neither yes nor no', async t => {
-  for (const [name, asked] of Object.entries(functions)) {
+  for (const [name, optionsFor] of Object.entries(functions)) {
     for (const [answers, status, code] of [
       [nos, 401, 'AUTH_INVALID_CREDENTIALS'],
       [[true, 7, 'ann', { valid: true }], 500, 'AUTH_FAULT']
@@ -119,7 +119,7 @@ t.test('every check refuses with 401 on a falsy answer, and fails on one that is
         if (name.includes('load') && status === 500 && typeof answer === 'object') {
           continue // no more than a field called valid
         }
-        const { schemes, headers = {} } = asked(answer as never)
+        const { schemes, headers = {} } = optionsFor(answer as never)
         const app = await application(t, { schemes, limits: { guesses: false } })
         app.get('/', async () => 'reached')
         const response = await app.inject({ url: '/', headers })
@@ -134,9 +134,9 @@ t.test('every check fails on a collection, a date or an error, which has no fiel
     new Map([['roles', ['admin']]]), new Set(['admin']), new Error('the database is down'), new Date(0), [],
     Buffer.from('ann'), new URLSearchParams('id=ann'), Object('ann')
   ]
-  for (const [name, asked] of Object.entries(functions)) {
+  for (const [name, optionsFor] of Object.entries(functions)) {
     for (const answer of wrong) {
-      const { schemes, headers = {} } = asked(answer as never)
+      const { schemes, headers = {} } = optionsFor(answer as never)
       const app = await application(t, { schemes, limits: { guesses: false } })
       app.get('/', async () => 'reached')
       const { statusCode, body } = await app.inject({ url: '/', headers })

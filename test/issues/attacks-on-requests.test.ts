@@ -174,16 +174,16 @@ t.test('applies rules that an options object inherits', async t => {
 t.test('refuses a Basic credential by its length before decoding it', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  let asked = 0
-  await app.register(authPlugin, { schemes: { ops: basic({ verify: () => { asked++; return null } }) } })
+  let calls = 0
+  await app.register(authPlugin, { schemes: { ops: basic({ verify: () => { calls++; return null } }) } })
   app.get('/', async () => '')
   const get = async (text: string) =>
     (await app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from(text).toString('base64')}` } }))
       .statusCode
   t.equal(await get(`a:a${'\u0f73'.repeat(4000)}`), 401)
-  t.equal(asked, 0)
+  t.equal(calls, 0)
   t.equal(await get(`a:${'x'.repeat(1024)}`), 401)
-  t.equal(asked, 1)
+  t.equal(calls, 1)
 })
 
 t.test("does not read the body after a scheme's own answer", async t => {

@@ -44,13 +44,13 @@ t.test('answers 401 to a request for a fragment of a page', async t => {
     { 'x-pjax': 'true' }
   ]
   for (const headers of fragments) {
-    const says = JSON.stringify(headers)
-    t.same(await ask({ ...page, ...headers }), [401, undefined, 'Cookie realm="web"'], says)
-    t.same(await ask({ ...form, ...headers }, 'POST'), [401, undefined, 'Cookie realm="web"'], `${says}, a form`)
+    const message = JSON.stringify(headers)
+    t.same(await ask({ ...page, ...headers }), [401, undefined, 'Cookie realm="web"'], message)
+    t.same(await ask({ ...form, ...headers }, 'POST'), [401, undefined, 'Cookie realm="web"'], `${message}, a form`)
     t.same(
       await ask({ ...page, ...headers, cookie: 'web=forged' }),
       [401, undefined, 'Cookie realm="web"'],
-      `${says}, a forged cookie`
+      `${message}, a forged cookie`
     )
   }
 })

@@ -24,11 +24,11 @@ t.test('request.auth.signal does not watch an HTTP/2 request that was cancelled 
   }
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
   await app.register(authPlugin, { schemes: { test: scheme } })
-  const asked: { cancelled: Promise<unknown>, ask: () => AbortSignal | null }[] = []
+  const requests: { cancelled: Promise<unknown>, ask: () => AbortSignal | null }[] = []
   let arrived = (): void => {}
   app.get('/', async (request, reply) => {
     reply.hijack()
-    asked.push({ cancelled: once(reply.raw, 'close'), ask: () => request.auth.signal })
+    requests.push({ cancelled: once(reply.raw, 'close'), ask: () => request.auth.signal })
     arrived()
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -43,14 +43,14 @@ t.test('request.auth.signal does not watch an HTTP/2 request that was cancelled 
   }
 
   for (let i = 0; i < 300; i++) (await open()).close(constants.NGHTTP2_CANCEL)
-  await Promise.all(asked.map(({ cancelled }) => cancelled))
-  for (const { ask } of asked) t.equal(ask()?.aborted, false)
-  t.same([asked.length, watched], [300, { now: 0, ever: 0 }])
+  await Promise.all(requests.map(({ cancelled }) => cancelled))
+  for (const { ask } of requests) t.equal(ask()?.aborted, false)
+  t.same([requests.length, watched], [300, { now: 0, ever: 0 }])
 
   const stream = await open()
-  asked.at(-1)?.ask()
+  requests.at(-1)?.ask()
   t.equal(watched.now, 1, 'a request that continues is watched')
   stream.close(constants.NGHTTP2_CANCEL)
-  await asked.at(-1)?.cancelled
+  await requests.at(-1)?.cancelled
   t.equal(watched.now, 0, 'until it is cancelled')
 })

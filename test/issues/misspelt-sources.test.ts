@@ -128,12 +128,12 @@ t.test('checks requests from other sites for the headers that browsers fill', as
 })
 
 t.test('carries a credential in a message to a whole Authorization that no browser fills', async t => {
-  const seen: unknown[] = []
+  const headersSeen: unknown[] = []
   const scheme = (openapi: object, more: object = {}) => own({
     openapi,
     sources: ['header:authorization'],
     authenticate ({ headers }: { headers: Record<string, unknown> }) {
-      seen.push(headers.authorization)
+      headersSeen.push(headers.authorization)
       return authenticated({ id: 'ann' })
     },
     ...more
@@ -156,9 +156,9 @@ t.test('carries a credential in a message to a whole Authorization that no brows
     }
     return {}
   })
-  seen.length = 0
+  headersSeen.length = 0
   await app.inject({ url: '/', headers: { authorization: 'Basic other' } })
   t.strictSame(outcomes, ['authenticated', 'authenticated', 'AUTH_FAULT', 'AUTH_FAULT'])
-  t.strictSame(seen, ['Basic other', 'Token mine', 'Token mine'])
+  t.strictSame(headersSeen, ['Basic other', 'Token mine', 'Token mine'])
   await app.close()
 })

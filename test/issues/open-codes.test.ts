@@ -82,9 +82,9 @@ for (const kind of ['oauth-code', 'refresh-family']) {
     let meanwhile = async (): Promise<unknown> => null
     const store: Store = {
       ...inner,
-      find: async (asked, owner) => {
-        const found = await inner.find(asked, owner)
-        if (asked === kind) await meanwhile()
+      find: async (foundKind, owner) => {
+        const found = await inner.find(foundKind, owner)
+        if (foundKind === kind) await meanwhile()
         return found
       }
     }

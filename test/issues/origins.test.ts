@@ -14,7 +14,7 @@ const boot = async (origins: unknown) => {
 }
 
 t.test('stops the boot for an origin that no browser sends, and says what to write', async t => {
-  const never: ReadonlyArray<readonly [entry: unknown, ...says: ReadonlyArray<string | RegExp>]> = [
+  const never: ReadonlyArray<readonly [entry: unknown, ...messages: ReadonlyArray<string | RegExp>]> = [
     ['https://*.example.com', "'https://*.example.com'", 'a wildcard matches nothing'],
     ['https://*', 'a wildcard matches nothing'],
     ['https://app.example.*', 'a wildcard matches nothing'],
@@ -40,13 +40,13 @@ t.test('stops the boot for an origin that no browser sends, and says what to wri
     ['http://app.example.com:80', "such as 'http://app.example.com'"],
     [' https://app.example.com', "such as 'https://app.example.com'"]
   ]
-  for (const [entry, ...says] of never) {
+  for (const [entry, ...messages] of never) {
     await stopsTheBoot(
       t,
       async () => await boot(['https://good.example.com', entry]),
       'The option origins has',
       'Write an origin: scheme, host and port without a path',
-      ...says
+      ...messages
     )
   }
   for (const origins of ['https://app.example.com', { 0: 'https://app.example.com' }, null]) {
@@ -136,9 +136,9 @@ async function createApp (server: object = {}) {
 t.test('logs both origins on every refusal for the origin', async t => {
   const reason = await createApp()
   for (const url of ['/', '/login', '/logout', '/guess']) {
-    const said = await reason(url, { origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' })
-    t.match(said, "Origin is https://evil.test, and the application's own is http://shop.test", url)
-    t.notMatch(said, 'trustProxy', 'the host differs: no proxy would help')
+    const message = await reason(url, { origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' })
+    t.match(message, "Origin is https://evil.test, and the application's own is http://shop.test", url)
+    t.notMatch(message, 'trustProxy', 'the host differs: no proxy would help')
     t.match(await reason(url, { origin: 'null' }), "Origin is null, and the application's own is http://shop.test")
     t.match(await reason(url, { 'sec-fetch-site': 'same-site' }), 'Sec-Fetch-Site is same-site, and there is no Origin')
   }
@@ -149,9 +149,9 @@ t.test('names trustProxy in the reason if only the scheme or the port differs', 
   const reason = await createApp()
   for (const url of ['/', '/login', '/logout', '/guess']) {
     for (const origin of ['https://shop.test', 'http://shop.test:8080', 'https://shop.test:8443']) {
-      const said = await reason(url, { origin })
+      const message = await reason(url, { origin })
       t.match(
-        said,
+        message,
         `Origin is ${origin}, and the application's own is http://shop.test. ` +
         "Only the scheme or the port differs: behind a proxy, set Fastify's option trustProxy",
         url

@@ -115,17 +115,17 @@ t.test('Errors of another realm are described, without their messages', async t 
 t.test('names what a custom scheme lacks', async t => {
   const own = { authenticate: () => null as never }
   const made = { openapi: { type: 'http', scheme: 'bearer' } }
-  const table: [scheme: unknown, sentence: string][] = [
+  const table: [scheme: unknown, message: string][] = [
     [own, "The option schemes.own has no openapi. Describe where its credential is, such as openapi: { type: 'http'"],
     [made, 'The option schemes.own has no authenticate(request), which returns authenticated(principal), absent or'],
     [() => own, 'The option schemes.own is a function whose scheme has no openapi.'],
     [async () => ({ scheme: own, features: {} }), 'The option schemes.own is a function whose scheme has no openapi.'],
     [{}, 'The option schemes.own must be the result of apiKey(), jwt(), basic() or session(), or a scheme of your own.']
   ]
-  for (const [scheme, sentence] of table) {
+  for (const [scheme, message] of table) {
     const error = await boot({ schemes: { own: scheme } }).then(() => null, (error: unknown) => error)
     t.ok(error instanceof AuthError)
-    t.match((error as Error).message, sentence)
+    t.match((error as Error).message, message)
   }
 })
 

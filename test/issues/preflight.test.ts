@@ -24,7 +24,7 @@ async function application (
   return app
 }
 
-const seen = ({
+const comparable = ({
   statusCode,
   headers,
   body
@@ -49,13 +49,13 @@ t.test('leaves what @fastify/cors answers itself unchanged, with every hook', as
   ]
   for (const options of configurations) {
     for (const hook of hooks) {
-      const expected = seen(await (await application({ ...options, hook }, 'before', null)).inject(preflight))
+      const expected = comparable(await (await application({ ...options, hook }, 'before', null)).inject(preflight))
       t.equal(expected.allowed, origin)
       for (const stage of stages) {
         for (const order of orders) {
           const app = await application({ ...options, hook }, order, stage)
           t.same(
-            seen(await app.inject(preflight)),
+            comparable(await app.inject(preflight)),
             expected,
             `${hook}, ${order}, ${stage}: ${Object.keys(options).join()}`
           )
@@ -74,26 +74,26 @@ t.test('answers 401 to what @fastify/cors leaves to its route, unless there is a
   ]
   for (const options of configurations) {
     for (const hook of hooks) {
-      const expected = seen(await (await application({ ...options, hook }, 'before', null)).inject(preflight))
+      const expected = comparable(await (await application({ ...options, hook }, 'before', null)).inject(preflight))
       for (const stage of stages) {
         for (const order of orders) {
           const app = await application({ ...options, hook }, order, stage)
-          const says = `${hook}, ${order}, ${stage}: ${JSON.stringify(options)}`
+          const message = `${hook}, ${order}, ${stage}: ${JSON.stringify(options)}`
           const refused = await app.inject(preflight)
           t.same(
             [refused.statusCode, refused.headers['www-authenticate'], refused.headers['cache-control']],
             [401, 'Token realm="test"', 'no-store'],
-            says
+            message
           )
           t.equal(
             (await app.inject({ ...preflight, headers: { ...preflight.headers, 'x-user': 'wrong' } })).statusCode,
             401,
-            says
+            message
           )
           t.equal(
             (await app.inject({ ...preflight, headers: { ...preflight.headers, ...alice } })).statusCode,
             expected.statusCode,
-            says
+            message
           )
         }
       }

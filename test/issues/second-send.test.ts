@@ -29,17 +29,17 @@ const newer = secret()
 /** Creates a store whose `get` is slow, and which emits an event when it is called. */
 function slowStore () {
   const store = memoryStore()
-  const asked = new EventEmitter()
+  const calls = new EventEmitter()
   const slow: Store = {
     ...store,
     get: async (kind, id) => {
-      asked.emit('get')
+      calls.emit('get')
       await pause(20)
       return await store.get(kind, id)
     }
   }
   delete (slow as { subscribe?: unknown }).subscribe
-  return { slow, asked }
+  return { slow, calls }
 }
 
 interface Line { readonly level: number, readonly msg: string, readonly err?: { readonly message: string } }
@@ -53,7 +53,7 @@ async function application (
   options: Partial<GatehouseOptions> & { readonly schemes?: Record<string, Scheme> } = {},
   server: object = {}
 ) {
-  const { slow, asked } = slowStore()
+  const { slow, calls } = slowStore()
   const log: Line[] = []
   const build = async (secrets: string[], more: Partial<GatehouseOptions> = {}) => {
     const app = Fastify({
@@ -79,7 +79,7 @@ async function application (
   const app = await build([newer, older], options)
   const answer = await before.inject({ method: 'POST', url: '/login' })
   const cookie = String(answer.headers['set-cookie']).split(';')[0] ?? ''
-  return { app, cookie, asked, log }
+  return { app, cookie, calls, log }
 }
 
 async function listen (app: FastifyInstance): Promise<number> {
@@ -277,13 +277,13 @@ for (const [protocol, server, request] of [['HTTP/1.1', {}, ask], ['HTTP/2', { h
       handlers['a handler that sends and throws'],
       handlers['a handler that sends a stream and throws']
     ]) {
-      const { app, cookie, asked } = await application(t, {}, server)
+      const { app, cookie, calls } = await application(t, {}, server)
       app.get('/', handler?.[0] ?? (() => {}))
       const port = await listen(app)
       const leaving = new AbortController()
       const answer = request(port, cookie, leaving.signal)
-      await once(asked, 'get')
-      await once(asked, 'get')
+      await once(calls, 'get')
+      await once(calls, 'get')
       leaving.abort()
       await answer
       await pause(40)

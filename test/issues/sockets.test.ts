@@ -23,8 +23,8 @@ t.test('logs why a login answered 503', async t => {
   const late = answers.filter(({ statusCode }) => statusCode === 503)
   t.ok(late.length > 0)
   for (const { headers } of late) t.equal(headers['retry-after'], '5')
-  const told = lines.filter(line => line.includes('password hashes are waiting already'))
-  t.equal(told.length, late.length, 'once each')
+  const logged = lines.filter(line => line.includes('password hashes are waiting already'))
+  t.equal(logged.length, late.length, 'once each')
 })
 
 t.test('refuses a stored hash with a salt or a digest of megabytes without computing it', async t => {

@@ -31,10 +31,10 @@ t.test('fetches keys from a private certificate authority only with an agent tha
 
 t.test('fetches from hosts in insecureHosts without TLS, through an agent', async t => {
   await using keys = await fakeIssuer({ algorithms: ['ES256'] })
-  const asked: string[] = []
+  const hosts: string[] = []
   class Proxy extends HttpAgent {
     override createConnection (...[options, done]: Parameters<HttpAgent['createConnection']>) {
-      asked.push(`${options.host}:${String(options.port)}`)
+      hosts.push(`${options.host}:${String(options.port)}`)
       const { hostname, port } = new URL(keys.issuer)
       return super.createConnection({ ...options, host: hostname, port: Number(port) }, done)
     }
@@ -51,5 +51,5 @@ t.test('fetches from hosts in insecureHosts without TLS, through an agent', asyn
     }
   )
   t.same(await statuses(keys.token({ iss: 'http://keycloak:8080' })), [200])
-  t.same(asked, ['keycloak:8080'])
+  t.same(hosts, ['keycloak:8080'])
 })

@@ -22,13 +22,13 @@ t.test('finds the metadata at each well-known location', async t => {
 t.test('keeps a trailing slash of the issuer, and drops it in the paths', async t => {
   await using keys = await fakeIssuer({ algorithms: ['ES256'] })
   const documents: Record<string, unknown> = {}
-  const asked: string[] = []
-  const host = await serve(t, routes(documents, asked))
+  const paths: string[] = []
+  const host = await serve(t, routes(documents, paths))
   const issuer = `http://${host}/tenant/`
   documents[`/tenant${openid}`] = { issuer, jwks_uri: keys.jwksUri }
   const { statuses } = await createApp(t, { issuer, audience })
   t.same(await statuses(keys.token({ iss: issuer })), [200], 'with the keys on another host')
-  t.same(asked, [`${oauth}/tenant`, `/tenant${openid}`])
+  t.same(paths, [`${oauth}/tenant`, `/tenant${openid}`])
   const other = await createApp(t, { issuer: `http://${host}/tenant`, audience })
   t.same(await other.statuses(keys.token({ iss: `http://${host}/tenant` })), [503])
   t.match(other.log.join(''), /another issuer, .*tenant\//)
@@ -38,8 +38,8 @@ t.test('tries the next location after an unusable answer, and remembers which on
   await using keys = await fakeIssuer({ algorithms: ['ES256'] })
   const time = clock(t)
   const documents: Record<string, unknown> = {}
-  const asked: string[] = []
-  const host = await serve(t, routes(documents, asked))
+  const paths: string[] = []
+  const host = await serve(t, routes(documents, paths))
   const issuer = `http://${host}/t`
   const good = { issuer, jwks_uri: keys.jwksUri }
   const bad = [undefined, { ...good, issuer: `${issuer}/` }, { ...good, issuer: [issuer] }, {
@@ -55,16 +55,16 @@ t.test('tries the next location after an unusable answer, and remembers which on
     const { statuses } = await createApp(t, { issuer, audience })
     t.same(await statuses(keys.token({ iss: issuer })), [200], JSON.stringify(first) ?? 'nothing')
     const worked = i % 2 === 0 ? `/t${openid}` : `${openid}/t`
-    t.equal(asked.splice(0).at(-1), worked)
+    t.equal(paths.splice(0).at(-1), worked)
     time.advance(3600)
     await statuses(keys.token({ iss: issuer }))
-    await until(() => asked.length > 0)
-    t.same(asked.splice(0), [worked], 'it is tried first when the metadata is fetched again')
+    await until(() => paths.length > 0)
+    t.same(paths.splice(0), [worked], 'it is tried first when the metadata is fetched again')
   }
   for (const path of Object.keys(documents)) documents[path] = undefined
   const { ask, log } = await createApp(t, { issuer, audience })
   t.match(await ask(keys.token({ iss: issuer })), { status: 503, retryAfter: 1 })
-  t.same(asked, [`${oauth}/t`, `/t${openid}`, `${openid}/t`])
+  t.same(paths, [`${oauth}/t`, `/t${openid}`, `${openid}/t`])
   t.match(log.join(''), /no metadata of the issuer/)
 })
 
@@ -72,17 +72,17 @@ t.test('stops the attempt at a location that does not answer, and starts the nex
   await using keys = await fakeIssuer({ algorithms: ['ES256'] })
   const time = clock(t)
   const documents: Record<string, unknown> = {}
-  const asked: string[] = []
-  const host = await serve(t, routes(documents, asked))
+  const paths: string[] = []
+  const host = await serve(t, routes(documents, paths))
   const issuer = `http://${host}`
   documents[oauth] = (request: { socket: { destroy(): void } }) => { request.socket.destroy() }
   documents[openid] = { issuer, jwks_uri: keys.jwksUri }
   const { statuses } = await createApp(t, { issuer, audience })
   t.same(await statuses(keys.token({ iss: issuer })), [503])
-  t.same(asked, [oauth])
+  t.same(paths, [oauth])
   time.advance(1)
   t.same(await statuses(keys.token({ iss: issuer })), [200])
-  t.same(asked, [oauth, openid])
+  t.same(paths, [oauth, openid])
 })
 
 t.test('repeats discovery after the keys could not be fetched from the known jwks_uri', async t => {

@@ -63,14 +63,14 @@ t.test('closes the connection of an answer that it refuses, whose body may have 
 })
 
 t.test('sends only the necessary headers, and no user agent', async t => {
-  let seen: IncomingMessage | null = null
-  const host = await serve(t, (request, response) => { seen = request; response.writeHead(200).end('{}') })
+  let received: IncomingMessage | null = null
+  const host = await serve(t, (request, response) => { received = request; response.writeHead(200).end('{}') })
   await get(host)
   t.match(
-    seen, { method: 'GET', url: '/', headers: { accept: 'application/json', 'accept-encoding': 'identity', host } }
+    received, { method: 'GET', url: '/', headers: { accept: 'application/json', 'accept-encoding': 'identity', host } }
   )
   t.same(
-    Object.keys((seen as unknown as IncomingMessage).headers).sort(),
+    Object.keys((received as unknown as IncomingMessage).headers).sort(),
     ['accept', 'accept-encoding', 'connection', 'host', 'user-agent']
   )
 })

@@ -35,7 +35,7 @@ t.test('fetches at most twice per cooldown for unknown kids, even while the sour
     const [header = '', payload = '', signature = ''] = provider.token().split('.')
     let sent = 0
     const flood = async (): Promise<void> => {
-      const seen = new Set<number>()
+      const statuses = new Set<number>()
       for (const end = sent + strangers; sent < end;) {
         const answers = await Promise.all(Array.from({ length: 50 }, async () => {
           const unknown = Buffer.from(
@@ -43,12 +43,12 @@ t.test('fetches at most twice per cooldown for unknown kids, even while the sour
           ).toString('base64url')
           return await ask(`${unknown}.${payload}.${signature}`)
         }))
-        for (const { status } of answers) seen.add(status)
+        for (const { status } of answers) statuses.add(status)
         // memory of inject() is released only in the next turn of the event loop
         await nextTurn()
         log.length = 0
       }
-      t.same([...seen], [failure === null ? 401 : 503], `${String(failure)}: unknown kids`)
+      t.same([...statuses], [failure === null ? 401 : 503], `${String(failure)}: unknown kids`)
       t.equal((await ask(provider.token())).status, 200, 'the known key is still accepted')
     }
     const heap = await usedHeap()

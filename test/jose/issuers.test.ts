@@ -57,10 +57,10 @@ t.test('calls an issuer function once per accepted issuer, and once a minute per
     local: { audience: false, keys: secret }
   }
   for (const isAsync of [false, true]) {
-    const asked: string[] = []
+    const calls: string[] = []
     const { ask, statuses } = await createApp(t, {
       issuers: (iss: string) => {
-        asked.push(iss)
+        calls.push(iss)
         return isAsync ? Promise.resolve(answers[iss]) : answers[iss]
       }
     })
@@ -82,12 +82,12 @@ t.test('calls an issuer function once per accepted issuer, and once a minute per
       [401, 401, 401, 401]
     )
     t.same(
-      asked, [one.issuer, two.issuer, 'local', 'https://nobody.test'], 'once each, and never for what is no issuer'
+      calls, [one.issuer, two.issuer, 'local', 'https://nobody.test'], 'once each, and never for what is no issuer'
     )
     time.advance(61)
     t.same(await statuses(one.token(), one.token({ iss: 'https://nobody.test' })), [200, 401])
-    t.equal(asked.length, 5)
-    t.equal(asked[4], 'https://nobody.test')
+    t.equal(calls.length, 5)
+    t.equal(calls[4], 'https://nobody.test')
   }
 })
 
@@ -129,17 +129,17 @@ t.test('answers 503 if the issuer function is unavailable, 500 if it fails, and 
 
 t.test('caches a bounded number of issuers', async t => {
   const secret = secretOf()
-  let asked = 0
+  let calls = 0
   const { ask } = await createApp(
-    t, { issuers: (iss: string) => { asked++; return iss.startsWith('good') ? { audience, keys: secret } : null } }
+    t, { issuers: (iss: string) => { calls++; return iss.startsWith('good') ? { audience, keys: secret } : null } }
   )
   const send = async (iss: string) => (await ask(token(claims(iss), { alg: 'HS256', key: secret }))).status
   for (let i = 0; i < 1_001; i++) t.equal(await send(`good-${i}`), 200)
-  t.equal(asked, 1_001)
+  t.equal(calls, 1_001)
   for (let i = 0; i < 1_100; i++) await send(`bad-${i}`)
-  t.equal(asked, 2_101)
+  t.equal(calls, 2_101)
   await send('good-1000')
-  t.equal(asked, 2_101, 'strangers push no issuer out')
+  t.equal(calls, 2_101, 'strangers push no issuer out')
 })
 
 t.test('accepts keys of Web Crypto and jose from a key function', async t => {

@@ -76,10 +76,10 @@ export async function serve (
 }
 
 /** Returns a listener that serves a JSON value, or calls another listener, for each path. */
-export function routes (paths: Readonly<Record<string, unknown>>, asked: string[] = []): RequestListener {
+export function routes (paths: Readonly<Record<string, unknown>>, requested: string[] = []): RequestListener {
   return (request, response) => {
     const path = request.url ?? ''
-    asked.push(path)
+    requested.push(path)
     const found = paths[path]
     if (found === undefined) response.writeHead(404).end()
     else if (typeof found === 'function') (found as RequestListener)(request, response)

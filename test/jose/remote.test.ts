@@ -312,13 +312,13 @@ t.test('keeps nothing of a fetch that has ended', async t => {
 
 t.test('publishes events for fetches and failures', async t => {
   await using provider = await fakeIssuer({ algorithms: ['ES256', 'EdDSA'] })
-  const seen = recordEvents(t, 'keys-fetched', 'keys-failed')
+  const events = recordEvents(t, 'keys-fetched', 'keys-failed')
   const { statuses } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   provider.publish({ kty: 'oct', k: 'AAAA', kid: 'secret' })
   await statuses(provider.token())
   provider.fail('404')
   await statuses(provider.token({}, { header: { kid: 'unknown' } }))
-  t.same(seen, [
+  t.same(events, [
     {
       scheme: 'user', issuer: provider.issuer, url: provider.jwksUri, kids: ['ES256-1', 'EdDSA-1'], keys: 2, ignored: 1
     },
@@ -328,9 +328,9 @@ t.test('publishes events for fetches and failures', async t => {
 
 t.test('a failure before the first success has no keys', async t => {
   await using provider = await fakeIssuer()
-  const seen = recordEvents(t, 'keys-failed')
+  const events = recordEvents(t, 'keys-failed')
   const { statuses } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   provider.fail('404')
   await statuses(provider.token())
-  t.match(seen, [{ keys: 0 }])
+  t.match(events, [{ keys: 0 }])
 })

@@ -247,13 +247,13 @@ t.test('reads a header of any content whole or not at all', async t => {
   const text = fc.string({
     unit: fc.integer({ min: 0x20, max: 0xff }).map(code => String.fromCharCode(code)), maxLength: 30
   })
-  const asked = (name: string, value: string) => ({
+  const requestWith = (name: string, value: string) => ({
     raw: { headers: { [name]: value }, rawHeaders: [name, value] }
   }) as never
   fc.assert(fc.property(text, value => {
-    const header = read(asked('x-api-key', value), 'header:x-api-key')
-    const bearer = read(asked('authorization', `Bearer ${value}`), 'bearer')
-    const cookie = read(asked('cookie', `a=b; token=${value}`), 'cookie:token')
+    const header = read(requestWith('x-api-key', value), 'header:x-api-key')
+    const bearer = read(requestWith('authorization', `Bearer ${value}`), 'bearer')
+    const cookie = read(requestWith('cookie', `a=b; token=${value}`), 'cookie:token')
     for (const found of [header, bearer]) {
       if (typeof found === 'string' && (found !== value.trim() || /[\s,]/.test(found))) return false
     }
@@ -261,7 +261,7 @@ t.test('reads a header of any content whole or not at all', async t => {
   }))
   for (const scheme of ['basic', 'bearer'] as const) {
     t.equal(
-      readAuthorization(asked('authorization', `${scheme.toUpperCase()}  x y `), scheme),
+      readAuthorization(requestWith('authorization', `${scheme.toUpperCase()}  x y `), scheme),
       'x y',
       'as it stands, for the scheme to judge'
     )

@@ -100,7 +100,7 @@ t.test('a function of the principal', async t => {
 
 t.test('a mistake stops the boot, and names the place', async t => {
   const known = { options: { limits: { plans } } }
-  const table: [title: string, auth: unknown, setting: object, sentence: string][] = [
+  const table: [title: string, auth: unknown, setting: object, message: string][] = [
     ['an unknown plan', { rateLimit: 'fre' }, known,
       "GET /x: config.auth.rateLimit names the plan 'fre', which is not in the option limits.plans. Did you mean " +
       "'free'? Known: free and pro."],
@@ -120,7 +120,7 @@ t.test('a mistake stops the boot, and names the place', async t => {
     t.ok(error instanceof AuthError && error.code === 'AUTH_MISCONFIGURED', title)
     t.match((error as Error).message, message, title)
   }
-  const options: [limits: unknown, sentence: string][] = [
+  const options: [limits: unknown, message: string][] = [
     [{ plans: [] }, 'The option limits.plans must be an object from the name of a plan'],
     [{ plans: { '': { max: 1, window: 1 } } }, 'The option limits.plans has a plan with an empty name'],
     [{ plans: { free: {} } }, 'The option limits.plans.free.max must be a whole number'],

@@ -69,13 +69,13 @@ t.test('applies limits.requests to every route without a limit of its own, its g
     ])
     t.match(app.gatehouse.audit().find(row => row.url === '/plain')?.rules, ['at most 3 requests in 60 s'])
   }
-  const said = await createApp(t, {
+  const limited = await createApp(t, {
     limits: { requests: { max: 3, window: 60 } },
     default: { schemes: 'service', rateLimit: { max: 5, window: 60 } }
   })
-  said.get('/', async () => 'in')
+  limited.get('/', async () => 'in')
   t.equal(
-    (await said.inject({ url: '/', headers: { 'x-api-key': key } })).headers['ratelimit-policy'],
+    (await limited.inject({ url: '/', headers: { 'x-api-key': key } })).headers['ratelimit-policy'],
     '"default";q=5;w=60'
   )
 })
@@ -128,7 +128,7 @@ t.test('answers 503 for an invalid limit of a credential', async t => {
 
 t.test('counts requests in Redis if a client is given, and answers 503 if Redis fails or hangs', async t => {
   const counts = new Map<string, number>()
-  const seen: unknown[][] = []
+  const calls: unknown[][] = []
   let answer: (error: Error | null, result?: number[]) => void = () => {}
   const redis = {
     mode: 'fine',
@@ -137,7 +137,7 @@ t.test('counts requests in Redis if a client is given, and answers 503 if Redis 
       Object.assign(this, {
         rateLimit: (...args: unknown[]) => {
           const done = args.at(-1) as typeof answer
-          seen.push(args)
+          calls.push(args)
           if (redis.mode === 'fails') return done(new Error('ECONNREFUSED'))
           if (redis.mode === 'silent') { answer = done; return }
           const count = (counts.get(String(args[0])) ?? 0) + 1
@@ -159,7 +159,7 @@ t.test('counts requests in Redis if a client is given, and answers 503 if Redis 
     [200, 200, 429, 429],
     'two instances share the count'
   )
-  t.match(String(seen[0]?.[0]), /^gatehouse-requests-/)
+  t.match(String(calls[0]?.[0]), /^gatehouse-requests-/)
   redis.mode = 'fails'
   const answer503 = await ask(0)
   t.same([answer503?.statusCode, answer503?.headers['retry-after']], [503, '5'])

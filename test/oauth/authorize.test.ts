@@ -144,9 +144,9 @@ t.test('prompt=login and max_age ask for a login once, and accept a later one', 
   ]) {
     const { cookie } = await login(app)
     clock.offset += 120_000
-    const asked = await visit(app, authorizePath({ ...own, ...fields }), cookie)
-    t.match(asked, { status: 302, location: /^\/login\?returnTo=/ }, JSON.stringify(fields))
-    const query = String(asked.location).replace('/login', '')
+    const redirect = await visit(app, authorizePath({ ...own, ...fields }), cookie)
+    t.match(redirect, { status: 302, location: /^\/login\?returnTo=/ }, JSON.stringify(fields))
+    const query = String(redirect.location).replace('/login', '')
     const { returnTo } = await login(app, 'ann', query)
     t.match((await visit(app, returnTo, cookie)).params, { error: 'login_required' }, 'the old session does not do')
     t.match((await visit(app, returnTo)).params, { error: 'login_required' }, 'nor does none')
@@ -257,9 +257,9 @@ t.test('a remembered consent is asked for again for more scopes, prompt=consent 
   t.equal(await consents.of(owner).remove('spa'), true)
   t.equal((await visit(app, authorizePath(), cookie)).status, 200)
   for (let i = 0; i < 2; i++) {
-    const asked = await visit(app, authorizePath(native), cookie)
-    t.equal(asked.status, 200)
-    t.ok((await decide(app, asked.answer.body, cookie)).params['code'])
+    const page = await visit(app, authorizePath(native), cookie)
+    t.equal(page.status, 200)
+    t.ok((await decide(app, page.answer.body, cookie)).params['code'])
   }
   const silent = await visit(app, authorizePath({ ...native, prompt: 'none' }), cookie)
   t.match(silent.params, { error: 'consent_required' })

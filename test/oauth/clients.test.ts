@@ -179,15 +179,15 @@ t.test('a consent covers the scopes that the page showed, and none that the clie
       name: 'New', redirectUris: [uri], scopes: ['orders:read'], confidential: false
     })
     const { cookie } = await login(app)
-    const asked = { client_id: client.id, redirect_uri: uri, ...scope === undefined ? {} : { scope } }
-    const { answer } = await visit(app, authorizePath(asked), cookie)
+    const query = { client_id: client.id, redirect_uri: uri, ...scope === undefined ? {} : { scope } }
+    const { answer } = await visit(app, authorizePath(query), cookie)
     await clients.update(client.id, { scopes: ['orders:read', 'orders:write'] })
     const forged = answer.body.replace('value="orders:read"', 'value="orders:read orders:write"')
     t.equal((await decide(app, forged, cookie)).status, 400)
     const { params: { code = '' } } = await decide(app, answer.body, cookie)
     const { body } = await redeem(app, code, { client_id: client.id, redirect_uri: uri })
     t.equal(body.scope, 'orders:read')
-    const again = await visit(app, authorizePath({ ...asked, scope: 'orders:read orders:write' }), cookie)
+    const again = await visit(app, authorizePath({ ...query, scope: 'orders:read orders:write' }), cookie)
     await clients.update(client.id, { scopes: [] })
     t.equal((await decide(app, again.answer.body, cookie)).params.error, 'invalid_scope')
   }

@@ -106,7 +106,7 @@ async function startServer (t: Test): Promise<Served> {
 class Agent implements OAuthClientProvider {
   readonly redirectUrl = callback
   readonly clientMetadata = { redirect_uris: [callback], client_name: 'Agent' }
-  readonly asked: URLSearchParams[] = []
+  readonly requests: URLSearchParams[] = []
   answer = new URLSearchParams()
   #tokens: StoredOAuthTokens | undefined
   #verifier = ''
@@ -142,7 +142,7 @@ class Agent implements OAuthClientProvider {
   saveDiscoveryState (state: OAuthDiscoveryState) { this.#discovered = state }
 
   async redirectToAuthorization (url: URL) {
-    this.asked.push(url.searchParams)
+    this.requests.push(url.searchParams)
     const { cookie } = await login(this.#app)
     const page = await fetch(url, { headers: { cookie, accept: 'text/html' }, redirect: 'manual' })
     const { params } = await decide(this.#app, await page.text(), cookie)
@@ -171,14 +171,14 @@ t.test('an MCP client discovers the server from a 401, and calls a tool', async 
   const { agent, client } = await connect(t, served)
   t.same((await client.listTools()).tools.map(({ name }) => name), ['whoami', 'cancel'])
   t.match(await client.callTool({ name: 'whoami' }), { content: [{ text: 'ann' }] })
-  t.match(Object.fromEntries(agent.asked[0] ?? []), {
+  t.match(Object.fromEntries(agent.requests[0] ?? []), {
     client_id: 'agent',
     resource: `${served.origin}/mcp`,
     scope: 'tools:use',
     code_challenge_method: 'S256',
     response_type: 'code'
   })
-  t.equal(agent.asked.length, 1)
+  t.equal(agent.requests.length, 1)
   t.equal(agent.answer.get('iss'), served.origin)
   t.same(served.answers, [
     '401 POST /mcp',
@@ -200,7 +200,7 @@ t.test('an MCP client steps up from a 403', async t => {
   const served = await startServer(t)
   const { agent, client, transport } = await connect(t, served)
   await t.rejects(client.callTool({ name: 'cancel' }), UnauthorizedError)
-  t.equal(agent.asked[1]?.get('scope'), 'tools:use orders:write')
+  t.equal(agent.requests[1]?.get('scope'), 'tools:use orders:write')
   await transport.finishAuth(agent.answer)
   t.match(await client.callTool({ name: 'cancel' }), { content: [{ text: 'cancelled by ann' }] })
   t.equal(agent.tokens()?.scope, 'tools:use orders:write')
@@ -216,5 +216,5 @@ t.test('an MCP client refreshes once its access token has expired', async t => {
   t.match(await client.callTool({ name: 'whoami' }), { content: [{ text: 'ann' }] })
   t.match(refreshed, [{ client: 'agent', id: 'ann' }])
   t.not(agent.tokens()?.refresh_token, before?.refresh_token)
-  t.equal(agent.asked.length, 1, 'nobody was asked again')
+  t.equal(agent.requests.length, 1, 'nobody was asked again')
 })

@@ -49,10 +49,10 @@ t.test('a person with an invalid session counts as logged out, and logs in once'
     const forged = '__Host-web=forged'
     const wrong = await visit(app, authorizePath({ ...own, scope: 'unknown' }), forged)
     t.match(wrong.params, { error: 'invalid_scope' }, 'before anybody has to log in')
-    const asked = await visit(app, authorizePath({ ...own, prompt: 'login' }), forged)
-    t.match(asked, { status: 302, location: /^\/login\?returnTo=/ })
+    const redirect = await visit(app, authorizePath({ ...own, prompt: 'login' }), forged)
+    t.match(redirect, { status: 302, location: /^\/login\?returnTo=/ })
     clock.offset += 1_000
-    const { cookie, returnTo } = await login(app, 'ann', String(asked.location).replace('/login', ''))
+    const { cookie, returnTo } = await login(app, 'ann', String(redirect.location).replace('/login', ''))
     t.ok((await visit(app, returnTo, cookie)).params['code'])
     const program = await app.inject({ url: authorizePath(own), headers: { cookie: forged } })
     t.match(program, { statusCode: 401, headers: { 'www-authenticate': /^Cookie / } })

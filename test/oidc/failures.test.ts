@@ -32,7 +32,7 @@ t.test('a state that this browser did not get is 400', async t => {
   const { issuer, requests } = await hostileProvider(t)
   const { app, browser, reason } = await failing(t, issuer)
   const { back, state } = await begin(browser)
-  const asked = requests.length
+  const count = requests.length
   const wrong = [{ state: '' }, { state: 'x' }, { state: `${state.slice(0, -1)}_` }, { state: `${state}x` }]
   for (const fields of wrong) {
     isAgain(t, await back(fields))
@@ -41,7 +41,7 @@ t.test('a state that this browser did not get is 400', async t => {
   isAgain(t, await browser.send('/login/idp/callback'))
   isAgain(t, await browser.send(`/login/idp/callback?code=x&state=${state}&state=${state}`))
   isAgain(t, await new Browser(app).send(`/login/idp/callback?code=x&state=${state}`))
-  t.equal(requests.length, asked, 'the provider is not asked')
+  t.equal(requests.length, count, 'the provider is not asked')
 })
 
 t.test('a state is good for ten minutes', async t => {

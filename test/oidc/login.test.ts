@@ -21,13 +21,13 @@ t.test('logs in at a provider, and leads back to where the login was needed', as
 
 t.test('asks the provider for what the options say, and the application for the person', async t => {
   const { issuer } = await openIdProvider(t, { client: { require_auth_time: true } })
-  const seen: OidcLogin[] = []
+  const logins: OidcLogin[] = []
   const app = await loginApp(t, [optionsFor(issuer, {
     scopes: ['email', 'openid'],
     parameters: { prompt: 'consent', hd: 'example.com' },
     fallback: '/me',
     person: async (login: OidcLogin) => {
-      seen.push(login)
+      logins.push(login)
       return { id: `${login.claims.iss} ${login.claims.sub}` }
     }
   })])
@@ -46,7 +46,7 @@ t.test('asks the provider for what the options say, and the application for the 
     nonce: /^[\w-]{43}$/
   })
   const page = await browser.visit('/login/idp')
-  const [login] = seen
+  const [login] = logins
   t.equal(page.url, `${origin}/me`, 'the fallback')
   t.match(JSON.parse(page.body), { id: `${issuer} ann` })
   t.match(login?.claims, { iss: issuer, sub: 'ann', aud: 'app', email: 'ann@example.com', email_verified: true })

@@ -83,14 +83,14 @@ t.test('The OpenAPI description of a scheme with an authorization server', async
   await t.test('keeps the fields and the flows of the scheme, and the source of its token', async t => {
     const flows = { clientCredentials: { tokenUrl: 'https://id.example.com/token', scopes: { 'orders:read': 'Read' } } }
     const resources = {
-      told: signing({ openapi: { type: 'http', scheme: 'bearer', description: 'Ask us', deprecated: true } }),
+      described: signing({ openapi: { type: 'http', scheme: 'bearer', description: 'Ask us', deprecated: true } }),
       own: signing({ audience: 'https://own.example.com', openapi: { type: 'oauth2', flows } }),
       cookie: signing({ audience: 'https://cookie.example.com', from: 'cookie:token' }),
       word: signing({ audience: 'https://word.example.com', from: 'authorization:Token' })
     }
     const common = { description: 'Ask us', deprecated: true, oauth2MetadataUrl }
     t.strictSame(await described(t, resources, '3.2.0'), {
-      told: { type: 'oauth2', flows: { authorizationCode, clientCredentials: { tokenUrl, scopes } }, ...common },
+      described: { type: 'oauth2', flows: { authorizationCode, clientCredentials: { tokenUrl, scopes } }, ...common },
       own: { type: 'oauth2', flows },
       cookie: { type: 'apiKey', in: 'cookie', name: 'token' },
       word: { type: 'http', scheme: 'Token' }

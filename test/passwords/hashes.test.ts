@@ -181,7 +181,7 @@ t.test('never throws on arbitrary text, and never parses a truncated hash', asyn
 })
 
 t.test('stops the boot for wrong or weak options', async t => {
-  const wrong: ReadonlyArray<readonly [options: unknown, sentence: RegExp]> = [
+  const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
     [null, /The options of passwords must be an object/],
     [{ hsah: {} }, /unknown key 'hsah'. Did you mean 'hash'\?/],
     [{ hash: 'argon2id' }, /option passwords\.hash must be an object/],
@@ -210,9 +210,9 @@ t.test('stops the boot for wrong or weak options', async t => {
     [{ queue: -1 }, /queue/],
     [{ maxWait: 'soon' }, /maxWait/]
   ]
-  for (const [options, sentence] of wrong) {
+  for (const [options, message] of wrong) {
     t.throws(
-      () => passwords(options as object), { code: 'AUTH_MISCONFIGURED', message: sentence }, JSON.stringify(options)
+      () => passwords(options as object), { code: 'AUTH_MISCONFIGURED', message }, JSON.stringify(options)
     )
   }
   await t.rejects(hashPassword('correct horse', { memorySize: 8 }), { code: 'AUTH_MISCONFIGURED' })

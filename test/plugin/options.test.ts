@@ -33,7 +33,7 @@ t.test('The options of the plugin', async t => {
       [{ outside: true }, "outside can only be 'allow'", 'leave it out'],
       [{ outside: null }, "outside can only be 'allow'"]
     ]
-    for (const [options, ...sentence] of table) await assertBootFails(t, () => {}, sentence, { options })
+    for (const [options, ...messages] of table) await assertBootFails(t, () => {}, messages, { options })
     for (const errors of ['fastify', 'problem', 'oauth', () => ({})]) await boot(t, () => {}, { options: { errors } })
   })
 
@@ -77,7 +77,7 @@ t.test('The options of the plugin', async t => {
         'schemes.user is a function whose scheme has no openapi'
       ]
     ]
-    for (const [options, ...sentence] of table) await assertBootFails(t, () => {}, sentence, { options })
+    for (const [options, ...messages] of table) await assertBootFails(t, () => {}, messages, { options })
   })
 
   t.test('may not be left out', async t => {

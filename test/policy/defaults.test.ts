@@ -148,16 +148,16 @@ t.test('app.gatehouse.default', async t => {
   })
 
   t.test('calls the functions of all levels, outermost first, and all must pass', async t => {
-    const asked: string[] = []
+    const calls: string[] = []
     const when = (name: string) => ({
-      when: (principal: { id: string }) => { asked.push(name); return principal.id !== name }
+      when: (principal: { id: string }) => { calls.push(name); return principal.id !== name }
     })
     const { ask, ran } = await boot(t, (app, ran) => app.register(async within => {
       group(within, when('group'))
       route(within, ran, '/x', when('route'))
     }), { options: { default: { schemes: 'user', ...when('plugin') } } })
     t.equal((await ask('/x', as())).status, 200)
-    t.strictSame(asked.splice(0), ['plugin', 'group', 'route'])
+    t.strictSame(calls.splice(0), ['plugin', 'group', 'route'])
     for (const id of ['plugin', 'group', 'route']) t.equal((await ask('/x', as({ id }))).status, 403)
     t.equal(ran.length, 1)
   })
@@ -187,15 +187,15 @@ t.test('app.gatehouse.default', async t => {
   })
 
   t.test('stops the boot if it is set after a guard of its context, which would let more callers in', async t => {
-    const sentence = ["the prefix '/group'", 'after gatehouse.guard()', 'Set the default first']
+    const messages = ["the prefix '/group'", 'after gatehouse.guard()', 'Set the default first']
     await assertBootFails(t, app => app.register(async within => {
       within.gatehouse.guard(true)
       group(within, { roles: 'admin' })
-    }, { prefix: '/group' }), sentence)
+    }, { prefix: '/group' }), messages)
     await assertBootFails(t, app => app.register(async within => {
       await within.register(async child => { child.gatehouse.guard('user') })
       group(within, { roles: 'admin' })
-    }, { prefix: '/group' }), sentence)
+    }, { prefix: '/group' }), messages)
     const { ask } = await boot(t, app => app.register(async within => {
       const detached = within.gatehouse.guard({ inherit: false, schemes: 'user' })
       group(within, { schemes: 'web', roles: 'admin' })
@@ -212,13 +212,13 @@ t.test('app.gatehouse.default', async t => {
   })
 
   t.test('stops the boot for an invalid declaration, and names the group', async t => {
-    const said = (auth: unknown) => (app: FastifyInstance) => app.register(
+    const withDefault = (auth: unknown) => (app: FastifyInstance) => app.register(
       async child => { group(child, auth) }, { prefix: '/group' }
     )
     const place = "app.gatehouse.default() of the context with the prefix '/group'"
-    await assertBootFails(t, said({ role: 'admin' }), [place, "Did you mean 'roles'?"])
-    await assertBootFails(t, said(undefined), [place, 'Got undefined'])
-    await assertBootFails(t, said('webb'), [place, "Did you mean 'web'?"])
+    await assertBootFails(t, withDefault({ role: 'admin' }), [place, "Did you mean 'roles'?"])
+    await assertBootFails(t, withDefault(undefined), [place, 'Got undefined'])
+    await assertBootFails(t, withDefault('webb'), [place, "Did you mean 'web'?"])
   })
 
   t.test('stops the boot for a default that opens routes without a reason or resets inherited rules', async t => {
@@ -453,14 +453,14 @@ t.test('shares no policy between declarations that only look alike when they are
     route(app, ran, '/two', { roles: { any: ['a', 'b'] } })
     route(app, ran, '/three', { roles: { any: ['a,"b'] } })
     route(app, ran, '/seconds', { roles: 'admin', maxAge: 60 })
-    for (const [auth, sentence] of [
+    for (const [auth, message] of [
       [inherited, /must be a plain object/],
       [vanishing, /'roles' set to undefined/],
       [{ roles: { all: ['admin', , 'clerk'] } }, /must contain names/], // oxlint-disable-line no-sparse-arrays
       [{ roles: { all: ['admin', ,] } }, /must contain names/], // oxlint-disable-line no-sparse-arrays
       [{ roles: 'admin', maxAge: '60' }, /maxAge/],
       [[[[[[[[[['admin']]]]]]]]], /must be a scheme's name/]
-    ] as const) t.throws(() => route(app, ran, '/wrong', auth), sentence)
+    ] as const) t.throws(() => route(app, ran, '/wrong', auth), message)
   })
   const statuses = async (url: string): Promise<readonly number[]> => await Promise.all(
     ['admin', 'clerk', 'a', 'a,"5 b'].map(async role => (await ask(url, as({ roles: [role] }))).status)
@@ -497,11 +497,11 @@ t.test('does not share a policy if declarations differ in a function or its posi
 t.test('never admits a principal because of an additional level of rules', t => {
   const permissions = parsePermissions(undefined, { a: { roles: ['b'], scopes: ['c'] }, b: {}, c: {} })
   const names = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 2 })
-  const asked = fc.oneof(
+  const rule = fc.oneof(
     fc.constantFrom('a', 'b', 'c'),
     fc.tuple(fc.constantFrom('all', 'any', 'none'), names).map(([quantifier, names]) => ({ [quantifier]: names }))
   )
-  const conditions = { scopes: asked, roles: asked }
+  const conditions = { scopes: rule, roles: rule }
   const entry = fc.record({ schemes: fc.constantFrom('user', 'web'), ...conditions }, { requiredKeys: ['schemes'] })
   const some = (of: fc.Arbitrary<object>) => of.filter(each => Object.keys(each).length > 0)
   const level = some(

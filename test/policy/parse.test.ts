@@ -187,7 +187,7 @@ t.test('config.auth', async t => {
 })
 
 t.test('config.auth outside the grammar stops the boot, names the route and says how to fix it', async t => {
-  const table: [title: string, auth: unknown, ...sentence: (string | RegExp)[]][] = [
+  const table: [title: string, auth: unknown, ...messages: (string | RegExp)[]][] = [
     ['undefined', undefined, 'Got undefined', 'Leave the key out'],
     ['null', null, 'Got null'],
     ['a number', 1, 'Got 1'],
@@ -279,10 +279,10 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
     ['anyOf on try', { mode: 'try', anyOf: [{ roles: 'a' }] }, "mode 'try'"],
     ['maxAge on optional', { mode: 'optional', maxAge: 60 }, "mode 'optional'"]
   ]
-  for (const [title, auth, ...sentence] of table) {
+  for (const [title, auth, ...messages] of table) {
     t.test(`stops the boot: ${title}`, async t => {
       await assertBootFails(
-        t, app => { app.post('/api/orders', authConfig(auth), () => 'never') }, ['POST /api/orders', ...sentence]
+        t, app => { app.post('/api/orders', authConfig(auth), () => 'never') }, ['POST /api/orders', ...messages]
       )
     })
   }
@@ -385,7 +385,7 @@ t.test(
       names.map(all => ({ all }))
     )
     const schemes = fc.oneof(scheme, fc.array(scheme, { maxLength: 2 }))
-    const asked = good(
+    const rule = good(
       fc.oneof(
         name,
         fc
@@ -409,12 +409,12 @@ t.test(
         .map(entries => Object.fromEntries(entries) as object)
     const object = picked({
       schemes,
-      scopes: asked,
-      roles: asked,
+      scopes: rule,
+      roles: rule,
       when,
       mode: good(fc.constantFrom('required', 'optional', 'try', 'none')),
       anyOf: good(
-        fc.array(picked({ schemes: name, scopes: asked, roles: asked, when }), { minLength: 1, maxLength: 2 })
+        fc.array(picked({ schemes: name, scopes: rule, roles: rule, when }), { minLength: 1, maxLength: 2 })
       ),
       maxAge: good(fc.constantFrom(60, '1m', -1)),
       rateLimit: good(fc.constant({ max: 5, window: 60 })),

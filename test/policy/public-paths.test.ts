@@ -7,7 +7,7 @@ async function anonymous (
   t: Parameters<typeof boot>[0],
   publicPaths: unknown,
   routes: readonly string[],
-  asked: readonly string[] = routes
+  requested: readonly string[] = routes
 ) {
   const { ask, app } = await boot(
     t,
@@ -20,7 +20,7 @@ async function anonymous (
     { options: { publicPaths } }
   )
   const statuses: Record<string, number> = {}
-  for (const each of asked) {
+  for (const each of requested) {
     const [method = '', url = ''] = each.includes(' ') ? each.split(' ') : ['GET', each]
     statuses[each] = (await ask(url, {}, { method: method as 'GET' })).status
   }
@@ -276,8 +276,8 @@ t.test('Public paths', async t => {
       [null, 'publicPaths must be a list'],
       [{ '/health': true }, 'publicPaths must be a list']
     ]
-    for (const [publicPaths, ...sentence] of table) {
-      await assertBootFails(t, () => {}, ['The option publicPaths', ...sentence], { options: { publicPaths } })
+    for (const [publicPaths, ...messages] of table) {
+      await assertBootFails(t, () => {}, ['The option publicPaths', ...messages], { options: { publicPaths } })
     }
   })
 })

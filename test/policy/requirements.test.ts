@@ -58,7 +58,7 @@ t.test('The list of scopes', async t => {
       [{ a: true }, "scopes['a'] must be a string", 'Got true'],
       [{ a: undefined }, "scopes['a']", 'Got undefined']
     ]
-    for (const [scopes, ...sentence] of table) await assertBootFails(t, () => {}, sentence, { options: { scopes } })
+    for (const [scopes, ...messages] of table) await assertBootFails(t, () => {}, messages, { options: { scopes } })
   })
 })
 
@@ -162,7 +162,7 @@ t.test('The list of roles', async t => {
       [['a'], 'roles must be an object'],
       [null, 'roles must be an object']
     ]
-    for (const [roles, ...sentence] of table) await assertBootFails(t, () => {}, sentence, { options: { roles } })
+    for (const [roles, ...messages] of table) await assertBootFails(t, () => {}, messages, { options: { roles } })
   })
 
   t.test('grants exactly what is reachable by inclusion, for any lists', t => {
@@ -245,9 +245,9 @@ t.test('keeps memory bounded for names that functions and allows() check at run 
 
 t.test('load(principal, { scheme, request })', async t => {
   t.test('adds data for every scheme, before the rules are checked', async t => {
-    const told: object[] = []
+    const calls: object[] = []
     const load = ({ id, realm }: Principal, { scheme, request }: LoadContext) => {
-      told.push({ id, realm, scheme, url: request.url })
+      calls.push({ id, realm, scheme, url: request.url })
       return { id, roles: ['clerk'], name: 'Ann' }
     }
     const { ask } = await boot(
@@ -267,7 +267,7 @@ t.test('load(principal, { scheme, request })', async t => {
       { realm: 'web', id: 'ann', scopes: ['a'], roles: ['clerk'], name: 'Ann' },
       'what it leaves out stays'
     )
-    t.strictSame(told, [{ id: 'ann', realm: 'web', scheme: 'web', url: '/x' }])
+    t.strictSame(calls, [{ id: 'ann', realm: 'web', scheme: 'web', url: '/x' }])
   })
 
   t.test('of a scheme takes precedence over that of the plugin', async t => {
@@ -365,16 +365,16 @@ t.test('load(principal, { scheme, request })', async t => {
   })
 
   t.test('is called for each scheme of an all-of', async t => {
-    const told: string[] = []
+    const loaded: string[] = []
     const { ask } = await boot(t, app => route(app, [], '/x', { schemes: { all: ['web', 'service'] } }), {
       options: {
         load: ({ id }: Principal, { scheme }: LoadContext) => {
-          told.push(scheme)
+          loaded.push(scheme)
           return scheme === 'service' ? null : { id }
         }
       }
     })
     t.equal((await ask('/x', { ...as({}, 'web'), ...as({}, 'service') })).status, 401)
-    t.strictSame(told, ['web', 'service'])
+    t.strictSame(loaded, ['web', 'service'])
   })
 })

@@ -28,94 +28,94 @@ async function statuses (app: FastifyInstance, url: string): Promise<readonly nu
 }
 
 /** Changes that a plugin may make in `onRoute`, with the error that reports each. */
-const changes: ReadonlyArray<{ says: string; change: (route: RouteOptions) => void; sentence: RegExp }> = [
+const changes: ReadonlyArray<{ title: string; change: (route: RouteOptions) => void; message: RegExp }> = [
   {
-    says: 'writes config.auth: false into its config',
+    title: 'writes config.auth: false into its config',
     change: route => {
       Object.assign(route.config ?? {}, { auth: false })
     },
-    sentence: /POST \/x has another config\.auth than the one that was read/
+    message: /POST \/x has another config\.auth than the one that was read/
   },
   {
-    says: 'adds a rule to its config',
+    title: 'adds a rule to its config',
     change: route => {
       Object.assign(route.config ?? {}, { auth: { scopes: 'orders:write' } })
     },
-    sentence: /POST \/x has another config\.auth/
+    message: /POST \/x has another config\.auth/
   },
   {
-    says: 'writes nonsense into config.auth',
+    title: 'writes nonsense into config.auth',
     change: route => {
       Object.assign(route.config ?? {}, { auth: { scope: 'x' } })
     },
-    sentence: /POST \/x: config\.auth has an unknown key 'scope'/
+    message: /POST \/x: config\.auth has an unknown key 'scope'/
   },
   {
-    says: 'replaces its config by a copy with another auth',
+    title: 'replaces its config by a copy with another auth',
     change: route => {
       route.config = { ...route.config, auth: false }
     },
-    sentence: /POST \/x has another config\.auth/
+    message: /POST \/x has another config\.auth/
   },
   {
-    says: 'replaces its config by one without the policy',
+    title: 'replaces its config by one without the policy',
     change: route => {
       route.config = {}
     },
-    sentence: /POST \/x has another config than the one/
+    message: /POST \/x has another config than the one/
   },
   {
-    says: 'takes its config away',
+    title: 'takes its config away',
     change: route => {
       delete route.config
     },
-    sentence: /POST \/x has another config than the one/
+    message: /POST \/x has another config than the one/
   },
   {
-    says: 'moves it',
+    title: 'moves it',
     change: route => {
       route.url = '/moved'
     },
-    sentence: /POST \/x was moved to \/moved/
+    message: /POST \/x was moved to \/moved/
   },
   {
-    says: 'changes its method',
+    title: 'changes its method',
     change: route => {
       route.method = 'PUT'
     },
-    sentence: /POST \/x now has the method PUT/
+    message: /POST \/x now has the method PUT/
   },
   {
-    says: 'changes its list of methods',
+    title: 'changes its list of methods',
     change: route => {
       route.method = ['POST', 'PUT']
     },
-    sentence: /POST \/x now has the method POST, PUT/
+    message: /POST \/x now has the method POST, PUT/
   },
   {
-    says: 'replaces its onError hooks',
+    title: 'replaces its onError hooks',
     change: route => {
       route.onError = []
     },
-    sentence: /POST \/x lost the onError hook/
+    message: /POST \/x lost the onError hook/
   }
 ]
 
 t.test('stops the boot if a later onRoute changed the policy or the path of a route', async t => {
-  for (const { says, change, sentence } of changes) {
+  for (const { title, change, message } of changes) {
     const onRoute = (route: RouteOptions): void => { if (route.url === '/x') change(route) }
     const route = { method: 'POST', url: '/x', config: { other: 1 }, handler: counted().handler } as RouteOptions
     const root = await guarded()
     root.addHook('onRoute', onRoute)
     root.route(route)
-    await stopsTheBoot(t, () => root.ready(), sentence)
+    await stopsTheBoot(t, () => root.ready(), message)
     const child = await guarded()
     child.register(async inner => {
       inner.addHook('onRoute', onRoute)
       inner.route(route)
     })
-    await stopsTheBoot(t, () => child.ready(), sentence)
-    t.pass(says)
+    await stopsTheBoot(t, () => child.ready(), message)
+    t.pass(title)
   }
   const list = await guarded()
   list.addHook('onRoute', route => { if (Array.isArray(route.method)) route.method.push('DELETE') })

@@ -59,7 +59,7 @@ function addOurs (app: FastifyInstance): void {
 }
 
 /** Asserts that every scheme admits its principal, and nobody else. */
-async function oursWorks (t: Test, app: FastifyInstance, says: string): Promise<void> {
+async function oursWorks (t: Test, app: FastifyInstance, message: string): Promise<void> {
   const ask = async (headers: Record<string, string>, url = '/ours') =>
     await app.inject({ method: 'POST', url, headers, payload: { a: 1 } })
   const enter = async (headers: Record<string, string>) => {
@@ -67,31 +67,31 @@ async function oursWorks (t: Test, app: FastifyInstance, says: string): Promise<
     return answer.statusCode === 200 ? answer.json() : answer.statusCode
   }
   const anonymous = await ask({})
-  t.equal(anonymous.statusCode, 401, says)
-  t.match(anonymous.headers['www-authenticate'], /^Basic realm="ops", charset="UTF-8", Bearer realm="user"/, says)
-  t.equal(await enter({ authorization: 'Bearer x.y.z' }), 401, says)
+  t.equal(anonymous.statusCode, 401, message)
+  t.match(anonymous.headers['www-authenticate'], /^Basic realm="ops", charset="UTF-8", Bearer realm="user"/, message)
+  t.equal(await enter({ authorization: 'Bearer x.y.z' }), 401, message)
   const token = await app.gatehouse.tokens.issue({ id: 'ulla' })
-  t.same(await enter({ authorization: `Bearer ${token}` }), { who: 'ulla', scheme: 'user', body: { a: 1 } }, says)
-  t.same(await enter({ 'x-api-key': key }), { who: 'billing', scheme: 'service', body: { a: 1 } }, says)
+  t.same(await enter({ authorization: `Bearer ${token}` }), { who: 'ulla', scheme: 'user', body: { a: 1 } }, message)
+  t.same(await enter({ 'x-api-key': key }), { who: 'billing', scheme: 'service', body: { a: 1 } }, message)
   t.same(
     await enter({ authorization: `Basic ${Buffer.from(`ops:${password}`).toString('base64')}` }),
     { who: 'ops', scheme: 'ops', body: { a: 1 } },
-    says
+    message
   )
   const loggedIn = await ask({}, '/ours/login')
-  t.equal(loggedIn.statusCode, 200, says)
+  t.equal(loggedIn.statusCode, 200, message)
   const jar = { cookie: cookies(loggedIn) }
-  t.match(jar.cookie, /^__Host-web=/, says)
-  t.same(await enter(jar), { who: 'anna', scheme: 'web', body: { a: 1 } }, says)
-  t.equal((await ask(jar, '/ours/logout')).statusCode, 200, says)
-  t.equal(await enter(jar), 401, `${says}: a copy of the cookie is worthless after logout`)
+  t.match(jar.cookie, /^__Host-web=/, message)
+  t.same(await enter(jar), { who: 'anna', scheme: 'web', body: { a: 1 } }, message)
+  t.equal((await ask(jar, '/ours/logout')).statusCode, 200, message)
+  t.equal(await enter(jar), 401, `${message}: a copy of the cookie is worthless after logout`)
 }
 
 /** Another plugin, the routes that use it, and a check that it works. */
 interface Guest {
   readonly register: (app: FastifyInstance) => Promise<unknown>
   readonly routes?: (app: FastifyInstance) => void
-  readonly works: (t: Test, app: FastifyInstance, says: string) => Promise<void>
+  readonly works: (t: Test, app: FastifyInstance, message: string) => Promise<void>
 }
 
 const open = { config: { auth: { public: 'theirs' } } }
@@ -117,21 +117,21 @@ function countVisits (app: FastifyInstance): void {
   }))
 }
 
-async function visitsWork (t: Test, app: FastifyInstance, says: string): Promise<void> {
+async function visitsWork (t: Test, app: FastifyInstance, message: string): Promise<void> {
   const first = await app.inject('/theirs')
-  t.same(first.json(), { visits: 1 }, says)
-  t.same((await app.inject({ url: '/theirs', headers: { cookie: cookies(first) } })).json(), { visits: 2 }, says)
+  t.same(first.json(), { visits: 1 }, message)
+  t.same((await app.inject({ url: '/theirs', headers: { cookie: cookies(first) } })).json(), { visits: 2 }, message)
   t.equal(
     (await app.inject({ url: '/theirs/protected', headers: { cookie: cookies(first) } })).statusCode,
     401,
-    `${says}: their session is no session of ours`
+    `${message}: their session is no session of ours`
   )
   const both = await app.inject({ method: 'POST', url: '/theirs/both' })
-  t.equal(both.cookies.length, 2, `${says}: one answer sets both cookies`)
+  t.equal(both.cookies.length, 2, `${message}: one answer sets both cookies`)
   t.same(
     (await app.inject({ url: '/theirs/protected', headers: { cookie: cookies(both) } })).json(),
     { who: 'anna', visits: 10 },
-    says
+    message
   )
 }
 
@@ -159,9 +159,9 @@ const guests: Readonly<Record<string, Guest>> = {
         )
       })
     },
-    works: async (t, app, says) => {
+    works: async (t, app, message) => {
       const get = async (url: string, headers = {}) => (await app.inject({ url, headers })).statusCode
-      t.same([await get('/theirs'), await get('/theirs', { 'x-theirs': 'yes' })], [418, 200], says)
+      t.same([await get('/theirs'), await get('/theirs', { 'x-theirs': 'yes' })], [418, 200], message)
       t.same(
         [
           await get('/theirs/protected'),
@@ -170,7 +170,7 @@ const guests: Readonly<Record<string, Guest>> = {
           await get('/theirs/protected', { 'x-theirs': 'yes', 'x-api-key': key })
         ],
         [401, 401, 418, 200],
-        `${says}: on a protected route both must agree`
+        `${message}: on a protected route both must agree`
       )
       t.same(
         [
@@ -179,7 +179,7 @@ const guests: Readonly<Record<string, Guest>> = {
           await get('/theirs/mixed', { 'x-api-key': key })
         ],
         [401, 200, 200],
-        `${says}: a guard of ours is one of their functions`
+        `${message}: a guard of ours is one of their functions`
       )
     }
   },
@@ -198,26 +198,26 @@ const guests: Readonly<Record<string, Guest>> = {
       )
       app.get('/theirs/token', open, async (_request, reply) => ({ token: await reply.jwtSign({ sub: 'theo' }) }))
     },
-    works: async (t, app, says) => {
+    works: async (t, app, message) => {
       const { token } = (await app.inject('/theirs/token')).json()
       const bearer = (of: string) => ({ authorization: `Bearer ${of}` })
       t.match(
         (await app.inject({ url: '/theirs', headers: bearer(token) })).json(),
         { user: { sub: 'theo' }, who: null },
-        says
+        message
       )
       t.equal(
         (await app.inject({ url: '/theirs', headers: bearer(await app.gatehouse.tokens.issue({ id: 'ulla' })) }))
           .statusCode,
         401,
-        `${says}: a token of ours is none of theirs`
+        `${message}: a token of ours is none of theirs`
       )
       t.equal(
         (await app.inject({ method: 'POST', url: '/ours', headers: bearer(token) })).statusCode,
         401,
-        `${says}: nor theirs one of ours`
+        `${message}: nor theirs one of ours`
       )
-      t.match(app.jwt.decode(app.jwt.sign({ a: 1 })), { a: 1 }, says)
+      t.match(app.jwt.decode(app.jwt.sign({ a: 1 })), { a: 1 }, message)
     }
   },
   '@fastify/cookie': {
@@ -232,13 +232,13 @@ const guests: Readonly<Record<string, Guest>> = {
         who: request.principal?.id
       }))
     },
-    works: async (t, app, says) => {
+    works: async (t, app, message) => {
       const set = await app.inject({ method: 'POST', url: '/theirs' })
-      t.same(set.cookies.map(each => each.name).sort(), ['__Host-web', 'flavour'], says)
+      t.same(set.cookies.map(each => each.name).sort(), ['__Host-web', 'flavour'], message)
       t.same(
         (await app.inject({ url: '/theirs', headers: { cookie: cookies(set) } })).json(),
         { flavour: 'vanilla', who: 'anna' },
-        says
+        message
       )
     }
   },
@@ -265,15 +265,15 @@ const guests: Readonly<Record<string, Guest>> = {
         async () => ({})
       )
     },
-    works: async (t, app, says) => {
+    works: async (t, app, message) => {
       const get = async (url: string, headers = {}) => await app.inject({ url, headers })
       const first = await get('/theirs')
       t.same(
         [first.statusCode, first.headers['x-ratelimit-limit'], first.headers['x-ratelimit-remaining']],
         [401, '1', '0'],
-        `${says}: a refused request counts`
+        `${message}: a refused request counts`
       )
-      t.equal((await get('/theirs', { 'x-api-key': key })).statusCode, 429, says)
+      t.equal((await get('/theirs', { 'x-api-key': key })).statusCode, 429, message)
       const codes: unknown[] = []
       for (let i = 0; i < 4; i++) {
         const answer = await get('/theirs/both', { 'x-api-key': key })
@@ -287,7 +287,7 @@ const guests: Readonly<Record<string, Guest>> = {
           [429, 'AUTH_RATE_LIMITED'],
           [429, undefined]
         ],
-        `${says}: both limits count, each its own`
+        `${message}: both limits count, each its own`
       )
     }
   },
@@ -310,46 +310,46 @@ const guests: Readonly<Record<string, Guest>> = {
         )
       })
     },
-    works: async (t, app, says) => {
+    works: async (t, app, message) => {
       const mine = { 'x-api-key': key }
       const given = await app.inject({ url: '/theirs', headers: mine })
       const post = async (headers: Record<string, string>) =>
         await app.inject({ method: 'POST', url: '/theirs', headers })
       const whole = { cookie: cookies(given), 'csrf-token': given.json().token }
-      t.equal((await post(whole)).statusCode, 401, says)
-      t.equal((await post({ ...mine, cookie: cookies(given) })).statusCode, 403, says)
-      t.same((await post({ ...mine, ...whole })).json(), { who: 'billing' }, says)
+      t.equal((await post(whole)).statusCode, 401, message)
+      t.equal((await post({ ...mine, cookie: cookies(given) })).statusCode, 403, message)
+      t.same((await post({ ...mine, ...whole })).json(), { who: 'billing' }, message)
     }
   },
   '@fastify/cors': {
     register: async app => await app.register(cors, { origin: 'https://app.example.com', credentials: true }),
-    works: async (t, app, says) => {
+    works: async (t, app, message) => {
       const origin = 'https://app.example.com'
       const preflight = await app.inject({
         method: 'OPTIONS',
         url: '/ours',
         headers: { origin, 'access-control-request-method': 'POST' }
       })
-      t.same([preflight.statusCode, preflight.headers['access-control-allow-origin']], [204, origin], says)
+      t.same([preflight.statusCode, preflight.headers['access-control-allow-origin']], [204, origin], message)
       for (const headers of [{ origin }, { origin, 'x-api-key': key }]) {
         const answer = await app.inject({ method: 'POST', url: '/ours', headers })
         t.same(
           [answer.statusCode, answer.headers['access-control-allow-origin']],
           ['x-api-key' in headers ? 200 : 401, origin],
-          says
+          message
         )
       }
     }
   },
   '@fastify/helmet': {
     register: async app => await app.register(helmet),
-    works: async (t, app, says) => {
+    works: async (t, app, message) => {
       for (const [status, headers] of [[401, {}], [200, { 'x-api-key': key }]] as const) {
         const answer = await app.inject({ method: 'POST', url: '/ours', headers })
         t.same(
           [answer.statusCode, answer.headers['x-content-type-options'], answer.headers['x-frame-options']],
           [status, 'nosniff', 'SAMEORIGIN'],
-          says
+          message
         )
       }
     }
@@ -402,9 +402,9 @@ t.test('rateLimit: answers 429 AUTH_RATE_LIMITED with Retry-After, per principal
     default: { schemes: ['user', 'other'], rateLimit: { max: 2, window: '1h' } }
   })
   const page = counted()
-  let asked = 0
+  let calls = 0
   app.get('/a', page.handler)
-  app.get('/b', { config: { auth: { when: () => { asked++; return true } } } }, page.handler)
+  app.get('/b', { config: { auth: { when: () => { calls++; return true } } } }, page.handler)
   app.get('/items/:id', page.handler)
   app.all('/all', page.handler)
   app.get('/more', { config: { auth: { rateLimit: { max: 5, window: '1h' } } } }, page.handler)
@@ -445,7 +445,7 @@ t.test('rateLimit: answers 429 AUTH_RATE_LIMITED with Retry-After, per principal
     'and so has one of the same id in another realm'
   )
   t.same(await times(3, '/b'), [200, 200, 429], 'another route too')
-  t.equal(asked, 2, 'a function of the route is behind the limit')
+  t.equal(calls, 2, 'a function of the route is behind the limit')
   t.same(
     [...(await times(1, '/items/1')), ...(await times(1, '/items/2')), ...(await times(1, '/items/3'))],
     [200, 200, 429],
@@ -552,7 +552,7 @@ const lenient: Readonly<Record<string, RateLimitPluginOptions>> = {
 }
 
 t.test("neither weakens nor is changed by the application's own @fastify/rate-limit", async t => {
-  for (const [says, settings] of Object.entries(lenient)) {
+  for (const [message, settings] of Object.entries(lenient)) {
     for (const order of ['before', 'after'] as const) {
       const app = Fastify() as unknown as FastifyInstance
       if (order === 'before') await app.register(rateLimit, settings)
@@ -565,7 +565,7 @@ t.test("neither weakens nor is changed by the application's own @fastify/rate-li
       t.same(
         [await ask('alice'), await ask('alice'), await ask('alice'), await ask('bob')],
         [200, 200, 429, 200],
-        `${says}, registered ${order}`
+        `${message}, registered ${order}`
       )
       t.same([typeof own.createRateLimit, typeof own.rateLimit], ['function', 'function'])
       t.equal(app.createRateLimit, own.createRateLimit)

@@ -59,18 +59,19 @@ t.test('guards WebSockets with @fastify/websocket registered before or after the
       app.get('/open', { websocket: true, config: { auth: false } }, socket => { socket.send('hello stranger') })
       app.get('/page', page.handler)
       const port = await portOf(app)
-      const says = `registered ${order}, in ${stage}`
+      const message = `registered ${order}, in ${stage}`
       for (const headers of [{}, { 'X-User': 'wrong' }] as ReadonlyArray<Record<string, string>>) {
         for (const url of ['/live', '/both', '/page']) {
           const refused = await upgrade(port, url, headers)
-          t.same([refused.status, refused.headers['www-authenticate']], [401, 'Token realm="test"'], `${says}: ${url}`)
+          const { 'www-authenticate': challenge } = refused.headers
+          t.same([refused.status, challenge], [401, 'Token realm="test"'], `${message}: ${url}`)
           await refused.socket.closed
         }
       }
-      t.same([opened, page.reached], [[], 0], `${says}: no handler ran`)
+      t.same([opened, page.reached], [[], 0], `${message}: no handler ran`)
       for (const [url, hello] of [['/live', 'hello alice'], ['/both', 'hello both']] as const) {
         const entered = await upgrade(port, url, { 'X-User': 'alice' })
-        t.equal(entered.status, 101, says)
+        t.equal(entered.status, 101, message)
         t.match(await entered.socket.until(hello), hello)
         entered.socket.end()
       }
@@ -146,12 +147,12 @@ t.test('compares the origin of a WebSocket that app.injectWS opens, which has no
 const files = t.testdir({ 'index.html': '<p>index</p>', 'a.txt': 'a file', deep: { 'b.txt': 'a deep file' } })
 
 t.test('protects @fastify/static after the plugin like any route, or opens it by a public path', async t => {
-  const served: ReadonlyArray<readonly [says: string, options: Partial<FastifyStaticOptions>]> = [
+  const served: ReadonlyArray<readonly [title: string, options: Partial<FastifyStaticOptions>]> = [
     ['with a wildcard', {}],
     ['a route for each file', { wildcard: false }],
     ['with redirects', { redirect: true }]
   ]
-  for (const [says, options] of served) {
+  for (const [title, options] of served) {
     const open = async (more: Partial<GatehouseOptions>): Promise<FastifyInstance> => await appWith(
       'after',
       async app => await app.register(
@@ -164,7 +165,7 @@ t.test('protects @fastify/static after the plugin like any route, or opens it by
       t.same(
         [await get(closed, url), await get(closed, url, wrong), await get(closed, url, alice)],
         [401, 401, 200],
-        `${says}: ${url}`
+        `${title}: ${url}`
       )
       t.same(
         [
@@ -172,7 +173,7 @@ t.test('protects @fastify/static after the plugin like any route, or opens it by
           (await closed.inject({ method: 'HEAD', url, headers: alice })).statusCode
         ],
         [401, 200],
-        `${says}: HEAD ${url}`
+        `${title}: HEAD ${url}`
       )
     }
     const { headers: { etag } } = await closed.inject({ url: '/public/a.txt', headers: alice })
@@ -180,12 +181,12 @@ t.test('protects @fastify/static after the plugin like any route, or opens it by
     t.same(
       [await get(closed, '/public/a.txt', known), await get(closed, '/public/a.txt', { ...known, ...alice })],
       [401, 304],
-      `${says}: what a cache knows is behind the guard too`
+      `${title}: what a cache knows is behind the guard too`
     )
     t.equal(await get(closed, '/public/a.txt', { range: 'bytes=0-1' }), 401)
     const publicly = await open({ publicPaths: ['/public/*'] })
     for (const url of ['/public/a.txt', '/public/deep/b.txt', '/public/']) {
-      t.equal(await get(publicly, url), 200, `${says}: ${url} is public`)
+      t.equal(await get(publicly, url), 200, `${title}: ${url} is public`)
     }
   }
 })

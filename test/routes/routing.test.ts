@@ -15,9 +15,9 @@ async function isProtected (
   t: Test,
   app: FastifyInstance,
   request: InjectOptions & { readonly method?: HTTPMethods; readonly url: string },
-  says = ''
+  message = ''
 ): Promise<void> {
-  const what = `${request.method ?? 'GET'} ${request.url} ${says}`
+  const what = `${request.method ?? 'GET'} ${request.url} ${message}`
   t.equal((await app.inject(request)).statusCode, 401, `${what} is 401 for an anonymous caller`)
   t.equal(
     (await app.inject({ ...request, headers: { ...request.headers, ...wrong } })).statusCode,
@@ -173,16 +173,16 @@ t.test('callNotFound in a handler is behind the guard of its route', async t => 
 
 t.test('callNotFound between the stages does not run the second stage of the route that was left', async t => {
   const app = await guarded()
-  let asked = 0
+  let calls = 0
   app.addHook('preValidation', async (request, reply) => {
     if (request.headers['x-lost'] !== undefined) return reply.callNotFound()
   })
   app.setNotFoundHandler(async () => 'lost')
-  app.get('/page', { config: { auth: { when: () => { asked++; return false } } } }, async () => 'page')
+  app.get('/page', { config: { auth: { when: () => { calls++; return false } } } }, async () => 'page')
   t.equal(await status(app, { url: '/page', headers: alice }), 403)
-  t.equal(asked, 1)
+  t.equal(calls, 1)
   const lost = await app.inject({ url: '/page', headers: { 'x-lost': '1', ...alice } })
-  t.same([lost.body, asked], ['lost', 1])
+  t.same([lost.body, calls], ['lost', 1])
 })
 
 t.test('gives an automatic HEAD the policy of its GET, and a declared one its own', async t => {
@@ -253,12 +253,12 @@ t.test('answers a CORS preflight without a credential, with @fastify/cors before
       if (order === 'after') await app.register(cors, { hook, origin: true })
       app.get('/x', page.handler)
       app.options('/files/*', { schema: { hide: true } as never }, page.handler)
-      const says = `registered ${order}, in ${hook}`
+      const message = `registered ${order}, in ${hook}`
       const answer = await app.inject({ ...preflight, url: '/x' })
       t.same(
         [answer.statusCode, answer.headers['access-control-allow-origin'], answer.headers['www-authenticate']],
         [204, 'https://app.example.com', undefined],
-        says
+        message
       )
       const origin = preflight.headers.origin
       const refused = await app.inject({ url: '/x', headers: { origin } })
@@ -266,17 +266,17 @@ t.test('answers a CORS preflight without a credential, with @fastify/cors before
       t.same(
         [refused.statusCode, refused.headers['access-control-allow-origin']],
         [401, late ? undefined : origin],
-        `${says}: a refusal ${late ? 'comes before the CORS headers' : 'is readable for the page that asked'}`
+        `${message}: a refusal ${late ? 'comes before the CORS headers' : 'is readable for the page that asked'}`
       )
       t.equal(
         (await app.inject({ url: '/x', headers: { origin, ...alice } })).headers['access-control-allow-origin'],
         origin,
-        says
+        message
       )
       t.equal(
         await status(app, { method: 'OPTIONS', url: '/files/a' }),
         hook === 'onRequest' || (order === 'before' && hook === 'preParsing') ? 400 : 401,
-        `${says}: another OPTIONS route is not exempt`
+        `${message}: another OPTIONS route is not exempt`
       )
       t.equal(page.reached, 1)
     }
@@ -343,7 +343,7 @@ t.test('protects a method that the application adds', async t => {
 const useSemicolonDelimiter: object = { useSemicolonDelimiter: true }
 
 const prefixes: ReadonlyArray<{
-  says: string
+  title: string
   prefix: string
   server?: FastifyServerOptions
   route?: RouteShorthandOptions
@@ -351,45 +351,45 @@ const prefixes: ReadonlyArray<{
   heads?: readonly string[]
   not?: readonly string[]
 }> = [
-  { says: 'both', prefix: '/p', urls: ['/p', '/p/'] },
-  { says: 'no-slash', prefix: '/p', route: { prefixTrailingSlash: 'no-slash' }, urls: ['/p'], not: ['/p/'] },
-  { says: 'slash', prefix: '/p', route: { prefixTrailingSlash: 'slash' }, urls: ['/p/'], not: ['/p'] },
+  { title: 'both', prefix: '/p', urls: ['/p', '/p/'] },
+  { title: 'no-slash', prefix: '/p', route: { prefixTrailingSlash: 'no-slash' }, urls: ['/p'], not: ['/p/'] },
+  { title: 'slash', prefix: '/p', route: { prefixTrailingSlash: 'slash' }, urls: ['/p/'], not: ['/p'] },
   {
-    says: 'both, ignoring trailing slashes',
+    title: 'both, ignoring trailing slashes',
     prefix: '/p',
     server: { routerOptions: { ignoreTrailingSlash: true } },
     urls: ['/p', '/p/']
   },
   {
-    says: 'slash, ignoring trailing slashes',
+    title: 'slash, ignoring trailing slashes',
     prefix: '/p',
     server: { routerOptions: { ignoreTrailingSlash: true } },
     route: { prefixTrailingSlash: 'slash' },
     urls: ['/p', '/p/']
   },
-  { says: 'a prefix that ends with a slash', prefix: '/p/', urls: ['/p/', '/p//'], heads: ['/p/'], not: ['/p'] },
+  { title: 'a prefix that ends with a slash', prefix: '/p/', urls: ['/p/', '/p//'], heads: ['/p/'], not: ['/p'] },
   {
-    says: 'the same, ignoring duplicate slashes',
+    title: 'the same, ignoring duplicate slashes',
     prefix: '/p/',
     server: { routerOptions: { ignoreDuplicateSlashes: true } },
     urls: ['/p/', '/p//', '//p/'],
     not: ['/p']
   },
-  { says: 'a prefix with duplicate slashes', prefix: '/a//b', urls: ['/a//b', '/a//b/'], not: ['/a/b'] },
+  { title: 'a prefix with duplicate slashes', prefix: '/a//b', urls: ['/a//b', '/a//b/'], not: ['/a/b'] },
   {
-    says: 'the same, ignored',
+    title: 'the same, ignored',
     prefix: '/a//b',
     server: { routerOptions: { ignoreDuplicateSlashes: true } },
     urls: ['/a//b', '/a/b', '/a/b/', '//a//b//']
   },
   {
-    says: 'the same, in the older spelling of the option',
+    title: 'the same, in the older spelling of the option',
     prefix: '/a//b',
     server: { ignoreDuplicateSlashes: true },
     urls: ['/a//b', '/a/b', '/a/b/']
   },
   {
-    says: 'the same, with everything that a router may ignore',
+    title: 'the same, with everything that a router may ignore',
     prefix: '/a//B',
     server: {
       routerOptions: {
@@ -401,21 +401,21 @@ const prefixes: ReadonlyArray<{
     },
     urls: ['/a//B', '/A/b/', '//a//b//', '/a/b;x']
   },
-  { says: 'a parametric prefix', prefix: '/p/:tenant', urls: ['/p/acme', '/p/acme/'], not: ['/p'] },
-  { says: 'without HEAD routes', prefix: '/p', server: { exposeHeadRoutes: false }, urls: ['/p', '/p/'], heads: [] }
+  { title: 'a parametric prefix', prefix: '/p/:tenant', urls: ['/p/acme', '/p/acme/'], not: ['/p'] },
+  { title: 'without HEAD routes', prefix: '/p', server: { exposeHeadRoutes: false }, urls: ['/p', '/p/'], heads: [] }
 ]
 
 t.test("protects the route '/' of a child with a prefix under every URL that reaches it", async t => {
-  for (const { says, prefix, server = {}, route = {}, urls, heads = urls, not = [] } of prefixes) {
+  for (const { title, prefix, server = {}, route = {}, urls, heads = urls, not = [] } of prefixes) {
     for (const method of ['GET', 'POST'] as const) {
       const app = await guarded({}, server)
       const page = counted()
       app.register(async child => { child.route({ ...route, method, url: '/', handler: page.handler }) }, { prefix })
       await app.ready()
-      for (const url of urls) await isProtected(t, app, { method, url }, says)
-      for (const url of method === 'GET' ? heads : []) await isProtected(t, app, { method: 'HEAD', url }, says)
+      for (const url of urls) await isProtected(t, app, { method, url }, title)
+      for (const url of method === 'GET' ? heads : []) await isProtected(t, app, { method: 'HEAD', url }, title)
       for (const url of not) {
-        t.equal(await status(app, { method, url, headers: alice }), 404, `${says}: ${url} is not there`)
+        t.equal(await status(app, { method, url, headers: alice }), 404, `${title}: ${url} is not there`)
       }
     }
   }
@@ -533,28 +533,28 @@ t.test('guards routes with asynchronous constraints', async t => {
 })
 
 const loose: ReadonlyArray<{
-  says: string
+  title: string
   routerOptions: FastifyServerOptions['routerOptions']
   urls: readonly string[]
 }> = [
-  { says: 'ignoreTrailingSlash', routerOptions: { ignoreTrailingSlash: true }, urls: ['/private', '/private/'] },
+  { title: 'ignoreTrailingSlash', routerOptions: { ignoreTrailingSlash: true }, urls: ['/private', '/private/'] },
   {
-    says: 'ignoreDuplicateSlashes',
+    title: 'ignoreDuplicateSlashes',
     routerOptions: { ignoreDuplicateSlashes: true },
     urls: ['/private', '//private', '///private']
   },
   {
-    says: 'caseSensitive: false',
+    title: 'caseSensitive: false',
     routerOptions: { caseSensitive: false },
     urls: ['/private', '/PRIVATE', '/pRiVaTe']
   },
   {
-    says: 'useSemicolonDelimiter',
+    title: 'useSemicolonDelimiter',
     routerOptions: { ...useSemicolonDelimiter },
     urls: ['/private', '/private;x', '/private;/health']
   },
   {
-    says: 'all of them',
+    title: 'all of them',
     routerOptions: {
       ignoreTrailingSlash: true,
       ignoreDuplicateSlashes: true,
@@ -566,14 +566,14 @@ const loose: ReadonlyArray<{
 ]
 
 t.test('guards every URL that lenient router options lead to a route, and opens none by a public path', async t => {
-  for (const { says, routerOptions, urls } of loose) {
+  for (const { title, routerOptions, urls } of loose) {
     const app = await guarded({ publicPaths: ['/health', '/docs/*'] }, { routerOptions })
     const page = counted()
     app.get('/private', page.handler)
     app.get('/health', page.handler)
     for (const url of urls) {
-      await isProtected(t, app, { url }, says)
-      await isProtected(t, app, { url: `${url}?/health` }, says)
+      await isProtected(t, app, { url }, title)
+      await isProtected(t, app, { url: `${url}?/health` }, title)
     }
     t.equal(await status(app, '/health'), 200)
   }

@@ -22,24 +22,24 @@ const schema = {
 
 /** Requests that Fastify refuses itself, each at a different point of reading the body. */
 const malformed = [
-  { says: 'a body that is no JSON', status: 400, url: '/orders', headers: json, payload: '{"name":' },
+  { title: 'a body that is no JSON', status: 400, url: '/orders', headers: json, payload: '{"name":' },
   {
-    says: 'a body over the limit',
+    title: 'a body over the limit',
     status: 413,
     url: '/orders',
     headers: json,
     payload: JSON.stringify({ name: 'x'.repeat(500) })
   },
   {
-    says: 'a content type without a parser',
+    title: 'a content type without a parser',
     status: 415,
     url: '/orders',
     headers: { 'content-type': 'application/x-unheard-of' },
     payload: 'x'
   },
-  { says: 'a body that does not match its schema', status: 400, url: '/orders', headers: json, payload: '{}' },
+  { title: 'a body that does not match its schema', status: 400, url: '/orders', headers: json, payload: '{}' },
   {
-    says: 'a query that does not match its schema',
+    title: 'a query that does not match its schema',
     status: 400,
     url: '/orders?page=no',
     headers: json,
@@ -53,19 +53,19 @@ t.test('guards before the body is read: an anonymous caller never gets 400, 413 
     const app = await guarded({ schemes: { user: tokenScheme({ async }) } }, { bodyLimit: 200 })
     app.post('/orders', { schema }, orders.handler)
     app.get('/list', { schema: { querystring: schema.querystring } }, orders.handler)
-    for (const { says, status, url, headers, payload } of malformed) {
+    for (const { title, status, url, headers, payload } of malformed) {
       const anonymous = await app.inject({ method: 'POST', url, headers, payload })
-      t.equal(anonymous.statusCode, 401, `anonymous: ${says}`)
+      t.equal(anonymous.statusCode, 401, `anonymous: ${title}`)
       t.equal(anonymous.json().code, 'AUTH_REQUIRED')
       t.equal(
         (await app.inject({ method: 'POST', url, headers: { ...headers, ...wrong }, payload })).statusCode,
         401,
-        `a bad credential: ${says}`
+        `a bad credential: ${title}`
       )
       t.equal(
         (await app.inject({ method: 'POST', url, headers: { ...headers, ...alice }, payload })).statusCode,
         status,
-        `authenticated: ${says}`
+        `authenticated: ${title}`
       )
     }
     t.equal((await app.inject('/list?page=no')).statusCode, 401)
@@ -82,7 +82,7 @@ t.test('guards before the body is read: an anonymous caller never gets 400, 413 
 
 t.test('checks static scopes before the body is read, and functions in preHandler after validation', async t => {
   const app = await guarded()
-  const asked: unknown[] = []
+  const calls: unknown[] = []
   const orders = counted()
   app.post('/static', { schema, config: { auth: { scopes: 'orders:write' } } }, orders.handler)
   app.post(
@@ -92,7 +92,7 @@ t.test('checks static scopes before the body is read, and functions in preHandle
       config: {
         auth: {
           when (principal, request) {
-            asked.push(request.body, request.query)
+            calls.push(request.body, request.query)
             return principal.id === 'boss'
           }
         }
@@ -110,9 +110,9 @@ t.test('checks static scopes before the body is read, and functions in preHandle
   t.equal(await post('/static', 'boss', '{"name":'), 400)
   t.equal(await post('/when', 'alice', '{"name":'), 400, 'the function waits for validation')
   t.equal(await post('/when', 'alice', '{}'), 400)
-  t.same(asked, [], 'and was not asked of a request that did not pass it')
+  t.same(calls, [], 'and was not asked of a request that did not pass it')
   t.equal(await post('/when?page=3', 'alice', '{"name":"a"}'), 403)
-  t.same(asked, [{ name: 'a' }, { page: 3 }], 'it sees the request as the handler will')
+  t.same(calls, [{ name: 'a' }, { page: 3 }], 'it sees the request as the handler will')
   t.equal(orders.reached, 0)
   t.equal(await post('/when', 'boss', '{"name":"a"}'), 200)
   t.equal(orders.reached, 1)
@@ -121,27 +121,27 @@ t.test('checks static scopes before the body is read, and functions in preHandle
 t.test('guards after every onRequest hook, registered in any order', async t => {
   for (const order of ['before', 'after']) {
     const app = Fastify()
-    const seen: string[] = []
+    const calls: string[] = []
     const scheme: Scheme = {
       ...tokenScheme(),
       authenticate (request) {
-        seen.push('guard')
+        calls.push('guard')
         const { name } = request.cookies
         return name === undefined ? absent : authenticated({ id: name } as unknown as Principal)
       }
     }
     const others = async () => {
       await app.register(cookie)
-      app.addHook('onRequest', async () => { seen.push('instance onRequest') })
+      app.addHook('onRequest', async () => { calls.push('instance onRequest') })
     }
     if (order === 'before') await others()
     await app.register(gatehouse, { schemes: { user: scheme } })
     if (order === 'after') await others()
     const page = counted()
-    app.get('/', { onRequest: async () => { seen.push('route onRequest') } }, page.handler)
+    app.get('/', { onRequest: async () => { calls.push('route onRequest') } }, page.handler)
     const answer = await app.inject({ url: '/', headers: { cookie: 'name=alice' } })
     t.same([answer.statusCode, answer.json().who], [200, 'alice'], `cookies registered ${order}`)
-    t.same(seen, ['instance onRequest', 'route onRequest', 'guard'])
+    t.same(calls, ['instance onRequest', 'route onRequest', 'guard'])
   }
 })
 
@@ -164,16 +164,16 @@ t.test("counts refused requests in the application's rate limit, per route and g
 
 t.test('is anonymous before the guard and authenticated after it', async t => {
   const app = await guarded()
-  const seen: unknown[] = []
+  const states: unknown[] = []
   const look = async (request: FastifyRequest): Promise<void> => {
-    seen.push([request.auth.authenticated, request.auth.scheme, request.principal?.id ?? null])
+    states.push([request.auth.authenticated, request.auth.scheme, request.principal?.id ?? null])
   }
   app.addHook('onRequest', look)
   app.addHook('preParsing', look)
   app.addHook('preHandler', look)
   app.get('/', async () => ({}))
   await app.inject({ url: '/', headers: alice })
-  t.same(seen, [[false, null, null], [true, 'user', 'alice'], [true, 'user', 'alice']])
+  t.same(states, [[false, null, null], [true, 'user', 'alice'], [true, 'user', 'alice']])
 })
 
 t.test('resolves hooks to undefined, which keeps the payload', async t => {
@@ -221,8 +221,8 @@ t.test("runs after parsing and validation with stage: 'preHandler'", async t => 
       orders.handler
     )
     app.post('/open', { config: { auth: false } }, orders.handler)
-    for (const { says, status, url, headers, payload } of malformed) {
-      t.equal((await app.inject({ method: 'POST', url, headers, payload })).statusCode, status, `anonymous: ${says}`)
+    for (const { title, status, url, headers, payload } of malformed) {
+      t.equal((await app.inject({ method: 'POST', url, headers, payload })).statusCode, status, `anonymous: ${title}`)
     }
     const post = async (headers: Record<string, string>, name = 'a') =>
       (await app.inject({ method: 'POST', url: '/orders', headers: { ...json, ...headers }, payload: { name } }))
@@ -432,21 +432,21 @@ async function guardAnywhere (t: Test, place: string, register: Place, errors: '
   )
   const post = async (headers: Record<string, string>, url = '/x') =>
     await app.inject({ method: 'POST', url, headers: { ...json, ...headers }, payload: '{}' })
-  const says = `${place}, ${errors}`
+  const message = `${place}, ${errors}`
   const anonymous = await post({})
   t.same(
     [anonymous.statusCode, anonymous.headers['www-authenticate'], anonymous.json().code],
     [401, 'Token realm="test"', 'AUTH_REQUIRED'],
-    says
+    message
   )
-  t.equal((await post(wrong)).statusCode, 401, says)
-  t.equal((await post(alice)).statusCode, 403, says)
-  t.equal((await post({ 'x-user': 'boss' }, '/x?no')).statusCode, 403, says)
-  t.equal(page.reached, 0, says)
+  t.equal((await post(wrong)).statusCode, 401, message)
+  t.equal((await post(alice)).statusCode, 403, message)
+  t.equal((await post({ 'x-user': 'boss' }, '/x?no')).statusCode, 403, message)
+  t.equal(page.reached, 0, message)
   scheme.calls = 0
   const known = await post({ 'x-user': 'boss' })
-  t.same([known.statusCode, known.json()], [200, { who: 'boss', body: {} }], says)
-  t.same([page.reached, scheme.calls], [1, 1], says)
+  t.same([known.statusCode, known.json()], [200, { who: 'boss', body: {} }], message)
+  t.same([page.reached, scheme.calls], [1, 1], message)
 }
 
 t.test('app.gatehouse.guard(auth) guards as a hook at every stage, and in setNotFoundHandler', async t => {

@@ -92,7 +92,7 @@ t.test('names a variable that is missing, too short, guessable or an example, wi
     ['session', `${secret()},short`, /- IT \(number 2\) is too short/],
     ['session', `${secret()},`, /- IT \(number 2\) is too short/]
   ]
-  for (const [purpose, value, sentence] of table) t.match(mistakes({ IT: purpose }, { IT: value }), sentence)
+  for (const [purpose, value, message] of table) t.match(mistakes({ IT: purpose }, { IT: value }), message)
   for (const password of ['kqzvxkzqvxkq', 'welcomekqzvxj']) t.equal(mistakes({ IT: 'password' }, { IT: password }), '')
 })
 

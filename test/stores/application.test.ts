@@ -72,11 +72,11 @@ async function passwordInstance (t: Test, store: Store, guesses: GuessLimits = {
   }
 }
 
-for (const { name, skip, tells, make } of await backends()) {
+for (const { name, skip, reportsChanges, make } of await backends()) {
   t.test(`keys of two instances over ${name}`, { skip }, async t => {
     const state = make(t)
     // seconds; an instance that is notified never needs to ask again
-    const staleness = tells ? 60 : 0.3
+    const staleness = reportsChanges ? 60 : 0.3
     const [a, b] = [await keyInstance(t, state.open(), staleness), await keyInstance(t, state.open(), staleness)]
 
     await t.test('are accepted on both, for their owner only', async t => {
@@ -93,14 +93,14 @@ for (const { name, skip, tells, make } of await backends()) {
       t.equal(await a.status(key), 200)
     })
 
-    const when = tells ? 'on notification' : 'within the staleness'
+    const when = reportsChanges ? 'on notification' : 'within the staleness'
     await t.test(`are refused after revocation on the other ${when}`, async t => {
       const { key, record } = await a.keys.of(owner).create({ name: 'two' })
       t.same([await a.status(key), await b.status(key)], [200, 200])
       t.equal(await a.keys.of(owner).revoke(record.id), true)
       t.equal(await a.status(key), 401, 'at once where it was revoked')
       t.ok(await until(async () => await b.status(key) === 401))
-      await sleep(tells ? 0 : staleness * 1_000)
+      await sleep(reportsChanges ? 0 : staleness * 1_000)
       t.same([await a.status(key), await b.status(key)], [401, 401], 'and stay')
       t.equal(await b.keys.of(owner).revoke(record.id), false, 'only once')
     })

@@ -55,9 +55,9 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
   })],
   [/50 parallel increments do not exceed the ceiling/, store => ({
     async increment (kind, id, { window, ceiling = Infinity }) {
-      const seen = await store.increment(kind, id, { window, ceiling: 0 })
+      const counter = await store.increment(kind, id, { window, ceiling: 0 })
       await pause()
-      return seen.count < ceiling ? await store.increment(kind, id, { window }) : seen
+      return counter.count < ceiling ? await store.increment(kind, id, { window }) : counter
     }
   })],
   [/parallel calls of takeAll and take return each record once/, store => ({

@@ -85,28 +85,28 @@ t.test('rethrows deliberate errors unchanged', async t => {
 t.test('times out if a store is silent, drops late answers, and recovers on a sign of life', async t => {
   let answer: (record: null) => void = () => {}
   let fail: (error: Error) => void = () => {}
-  let asked = 0
-  const askedTimes = (): number => asked
+  let calls = 0
+  const callCount = (): number => calls
   const store = withDeadline(storeWith(() => {
-    asked++
+    calls++
     return new Promise((resolve, reject) => { answer = resolve; fail = reject })
   }), { timeout: 0.02 })
   t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
   t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
-  t.equal(asked, 1, 'it was not asked again at once')
+  t.equal(calls, 1, 'it was not asked again at once')
   answer(null)
   await sleep(0)
   t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
-  t.equal(asked, 2, 'it has answered: it is asked')
+  t.equal(calls, 2, 'it has answered: it is asked')
   fail(new Error('late'))
   await sleep(0)
   t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
-  t.equal(asked, 2, 'an error of the way to it is no sign of life')
-  for (let n = 0; n < 200 && askedTimes() === 2; n++) {
+  t.equal(calls, 2, 'an error of the way to it is no sign of life')
+  for (let n = 0; n < 200 && callCount() === 2; n++) {
     await sleep(10)
     await reasonOf(store.get('a', 'b'))
   }
-  t.equal(asked, 3, 'after a while it is asked once more')
+  t.equal(calls, 3, 'after a while it is asked once more')
 })
 
 t.test('one slow call beside others that are answered does not mark the store as silent', async t => {

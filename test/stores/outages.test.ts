@@ -6,7 +6,9 @@ import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
 import type { Store, StoreChange } from '../../types/store.js'
 import { timeLimit, until } from '../fixtures/time-limit.js'
-import { load, noRedisServer, proxyTo, redisServer, silentServer, type Endable, type Seen } from './fixtures/outages.js'
+import {
+  load, noRedisServer, proxyTo, redisServer, silentServer, type Endable, type LoadResults
+} from './fixtures/outages.js'
 import { databaseUrl, dropTables, noPostgres, prefix } from './fixtures/services.js'
 
 /** Seconds. */
@@ -18,31 +20,30 @@ const [withoutPostgres, withoutRedis] = await Promise.all([noPostgres(), noRedis
 
 /** Checks a store under load while its server is killed and restarted. */
 async function checkOutage (t: Test, store: Store, server: Endable): Promise<void> {
-  const { seen, end } = load(store)
-  t.ok(await until(() => seen.answered > 50), 'it answers')
+  const { results, end } = load(store)
+  t.ok(await until(() => results.answered > 50), 'it answers')
   await server.end()
   // lets answers arrive that were sent before the kill
   await sleep(timeLimit(100))
-  const [answered, unavailable] = [seen.answered, seen.unavailable]
-  t.ok(await until(() => seen.unavailable > unavailable + 50), 'it is unavailable')
-  t.equal(seen.answered, answered, 'without a server nothing is answered')
+  const [answered, unavailable] = [results.answered, results.unavailable]
+  t.ok(await until(() => results.unavailable > unavailable + 50), 'it is unavailable')
+  t.equal(results.answered, answered, 'without a server nothing is answered')
   await server.begin()
   const began = performance.now()
-  t.ok(await until(() => seen.answered > answered), 'it is back')
+  t.ok(await until(() => results.answered > answered), 'it is back')
   t.comment(`back after ${Math.round(performance.now() - began)} ms`)
   // new calls begin before all connections are open again
-  t.ok(await until(async () => await staysAvailable(seen)), 'and stays')
+  t.ok(await until(async () => await staysAvailable(results)), 'and stays')
   await end()
-  t.same(seen.other, [], 'every failure is named')
-  t.comment(
-    `${seen.answered} answered, ${seen.unavailable} unavailable, the slowest call took ${Math.round(seen.slowest)} ms`
-  )
+  t.same(results.other, [], 'every failure is named')
+  const slowest = Math.round(results.slowest)
+  t.comment(`${results.answered} answered, ${results.unavailable} unavailable, the slowest call took ${slowest} ms`)
 }
 
 /** Returns true if nothing is unavailable while a hundred calls are answered. */
-async function staysAvailable (seen: Seen): Promise<boolean> {
-  const { answered, unavailable } = seen
-  return await until(() => seen.answered > answered + 100) && seen.unavailable === unavailable
+async function staysAvailable (results: LoadResults): Promise<boolean> {
+  const { answered, unavailable } = results
+  return await until(() => results.answered > answered + 100) && results.unavailable === unavailable
 }
 
 t.test('reports a Redis killed under load as unavailable until it is back', { skip: withoutRedis }, async t => {
@@ -88,20 +89,20 @@ t.test('notifies listeners of a killed Redis that changes may be missing, and re
   t.teardown(async () => { await store.close(); await other.close(); await server.end() })
   const changes: StoreChange[] = []
   const end = other.subscribe?.('race', change => { changes.push(change) })
-  const heard = async (id: string): Promise<void> => {
+  const checkReported = async (id: string): Promise<void> => {
     t.ok(await until(async () => {
       await store.take('race', id).catch(() => {})
       await store.add({ kind: 'race', id, owner: null, value: {}, expiresAt: null }).catch(() => {})
       return changes.some(change => change?.id === id)
     }), `${id} is heard of`)
   }
-  await heard('a')
+  await checkReported('a')
   // the order is not defined: ioredis emits a message before it resolves the subscription of the same packet
   t.ok(changes.includes(null), 'changes may have been missed')
   await server.end()
   changes.length = 0
   await server.begin()
-  await heard('b')
+  await checkReported('b')
   t.ok(changes.includes(null), 'also after an interruption')
   end?.()
 })

@@ -11,56 +11,56 @@ import { dropKeys, noRedis, prefix as makePrefix, redisUrl, withRedis } from './
 /** A fake connection that records what {@link Changes} does with it. */
 class Line extends EventEmitter {
   status = 'connecting'
-  readonly asked: string[] = []
+  readonly commands: string[] = []
   subscribe (...channels: readonly string[]): Promise<void> {
-    this.asked.push(`+${channels.join(' ')}`)
+    this.commands.push(`+${channels.join(' ')}`)
     return this.status === 'ready' ? Promise.resolve() : Promise.reject(new Error('not yet'))
   }
 
   unsubscribe (channel: string): Promise<void> {
-    this.asked.push(`-${channel}`)
+    this.commands.push(`-${channel}`)
     return Promise.reject(new Error('no'))
   }
 
-  disconnect (reconnect = false): void { this.asked.push(reconnect ? 'end and again' : 'end') }
+  disconnect (reconnect = false): void { this.commands.push(reconnect ? 'end and again' : 'end') }
 }
 
 t.test('shares one connection between all listeners, and routes each message', async t => {
   const line = new Line()
   let made = 0
   const changes = new Changes(() => { made++; return line as unknown as Subscriber })
-  const heard: string[] = []
+  const received: string[] = []
   const end = ['a', 'a', 'b'].map(
-    (channel, n) => changes.listen(channel, change => { heard.push(`${n}${channel}${change?.id ?? ''}`) })
+    (channel, n) => changes.listen(channel, change => { received.push(`${n}${channel}${change?.id ?? ''}`) })
   )
-  t.same([made, line.asked], [1, []], 'nothing is asked before there is a connection')
+  t.same([made, line.commands], [1, []], 'nothing is asked before there is a connection')
   line.emit('ready')
   await Promise.resolve()
-  t.same([line.asked, heard], [['+a b'], []], 'a failed subscription is repeated')
+  t.same([line.commands, received], [['+a b'], []], 'a failed subscription is repeated')
   line.status = 'ready'
   line.emit('ready')
   await new Promise(resolve => setImmediate(resolve))
-  t.same([line.asked, heard.splice(0)], [['+a b', '+a b'], ['0a', '1a', '2b']])
+  t.same([line.commands, received.splice(0)], [['+a b', '+a b'], ['0a', '1a', '2b']])
   line.emit('message', 'a', 'x')
   line.emit('message', 'c', 'y')
-  t.same(heard.splice(0), ['0ax', '1ax'])
+  t.same(received.splice(0), ['0ax', '1ax'])
   end[0]?.()
   end[0]?.()
   line.emit('message', 'a', 'z')
-  t.same(heard.splice(0), ['1az'])
+  t.same(received.splice(0), ['1az'])
   changes.listen('c', () => {})
-  t.same(line.asked.splice(0), ['+a b', '+a b', '+c'], 'a new one is asked for at once')
+  t.same(line.commands.splice(0), ['+a b', '+a b', '+c'], 'a new one is asked for at once')
   end[1]?.()
   end[1]?.()
-  t.same(line.asked.splice(0), ['-a'])
+  t.same(line.commands.splice(0), ['-a'])
   line.status = 'reconnecting'
   end[2]?.()
-  t.same(line.asked.splice(0), [])
+  t.same(line.commands.splice(0), [])
   changes.reconnect()
-  t.same(line.asked.splice(0), ['end and again'])
+  t.same(line.commands.splice(0), ['end and again'])
   changes.close()
   line.emit('ready')
-  t.same(line.asked, ['end'])
+  t.same(line.commands, ['end'])
 })
 
 const skip = await noRedis()

@@ -163,7 +163,7 @@ t.test('refuses unknown options, and algorithms without a public key', async t =
 
 t.test('names what it accepts in the refusal of a wrong option or argument', async t => {
   const all = "'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA' or 'Ed25519'"
-  const sentence = (run: () => unknown) => {
+  const messageOf = (run: () => unknown) => {
     try {
       run()
     } catch (error) {
@@ -201,7 +201,7 @@ t.test('names what it accepts in the refusal of a wrong option or argument', asy
     [() => { provider.fail('404', undefined as never) },
       "The endpoint of fail() must be 'metadata' or 'keys'. Got undefined."]
   ]
-  for (const [run, message] of calls) t.equal(sentence(run), message)
+  for (const [run, message] of calls) t.equal(messageOf(run), message)
   t.strictSame(provider.kids, kids)
   t.equal((await fetch(provider.jwksUri)).status, 200, 'nothing fails')
 })

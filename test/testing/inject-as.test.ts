@@ -260,7 +260,7 @@ t.test('names what is wrong with its arguments', async t => {
     [() => injectAs(app, ada, { authenticatedAt: new Date(NaN) }), /must be a valid Date/],
     [() => injectAs(app, ada, { authenticatedAt: '2030-01-01' as never }), /must be a valid Date\. Got/]
   ]
-  for (const [run, sentence] of wrong) t.match(message(run), sentence)
+  for (const [run, expected] of wrong) t.match(message(run), expected)
   t.match(await rejection(injectAs(app, ada)('/me')), /needs the option scheme, .* web and service/)
   t.match(
     await rejection(injectAs(app, ada, { scheme: 'wbe' as never })('/me')),

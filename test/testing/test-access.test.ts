@@ -124,7 +124,7 @@ t.test('reports what it cannot prove', async t => {
 })
 
 t.test('sends bad credentials to every place where schemes look for them', async t => {
-  const seen = new Set<string>()
+  const sources = new Set<string>()
   const open: Scheme = {
     openapi: { type: 'openIdConnect', openIdConnectUrl: 'https://id.test' }, authenticate: () => absent
   }
@@ -137,21 +137,21 @@ t.test('sends bad credentials to every place where schemes look for them', async
   const app = await appWith(t, { schemes: all, default: Object.keys(all) as ['open'] })
   app.addHook('onRequest', async ({ headers, url }) => {
     const other = headers['x-key'] === undefined ? url : 'x-key'
-    seen.add(headers.authorization?.split(' ', 1)[0] ?? headers.cookie ?? other)
+    sources.add(headers.authorization?.split(' ', 1)[0] ?? headers.cookie ?? other)
   })
   app.register(async child => { child.get('*', ok) })
   t.same((await results(app)).failures, [])
   const bad = 'test-access-bad-credential'
   t.same(
-    [...seen].sort(),
+    [...sources].sort(),
     ['/test', `/test?key=${bad}`, 'Basic', 'Bearer', 'Token', `key=${bad}`, 'token', 'x-key'].sort()
   )
 })
 
 t.test('generates the path, the host and the version of a route', async t => {
-  const seen: string[] = []
+  const urls: string[] = []
   const app = await appWith(t)
-  const remember = async (request: { url: string }) => { seen.push(request.url); return 'ok' }
+  const remember = async (request: { url: string }) => { urls.push(request.url); return 'ok' }
   const auth = { auth: 'service' as const }
   const properties = { id: { type: 'integer', minimum: 6.5 }, at: { const: 'x' } }
   const schema = { params: { type: 'object', properties } }
@@ -175,7 +175,7 @@ t.test('generates the path, the host and the version of a route', async t => {
   app.get('/i/:u/:d/:t/:b/:n/:l', { config: auth, schema: byFormat }, remember)
   const { failures } = await results(app, { reach: true, examples: { '/e/:id': { id: 'näh/1' } } })
   t.same(failures, [])
-  t.same([...new Set(seen)].sort(), [
+  t.same([...new Set(urls)].sort(), [
     '/a/7', '/b/2030/x-test.test', '/c/test', '/d/test', '/e/n%C3%A4h%2F1', '/f:g', '/h',
     '/i/00000000-0000-4000-8000-000000000000/2030-01-01/2030-01-01T00%3A00%3A00Z/true/1/aaa'
   ])
@@ -366,7 +366,7 @@ t.test('names what is wrong with its arguments', async t => {
     [testAccess(app, test, { reach: 'yes' as never }), /The option testAccess\(\)\.reach must be true or false/],
     [testAccess(Fastify(), test), /got an application without fastify-gatehouse/]
   ]
-  for (const [run, sentence] of wrong) t.match(await rejection(run), sentence)
+  for (const [run, message] of wrong) t.match(await rejection(run), message)
 })
 
 const routes = size({ test: 100, short: 1000, full: 1000 })

@@ -23,8 +23,8 @@ t.test('uses an answer for the staleness after its look-up began, even if the cl
 
 t.test('shares one look-up between concurrent callers, and does not cache failures or forgotten entries', async t => {
   const known = memo(5_000)
-  let asked = 0
-  const ask = async () => { await pause(1); return `answer ${++asked}` }
+  let calls = 0
+  const ask = async () => { await pause(1); return `answer ${++calls}` }
   t.same(await Promise.all([known.get('a', ask), known.get('a', ask)]), ['answer 1', 'answer 1'])
   await t.rejects(async () => known.get('b', async () => { throw new Error('down') }), /down/)
   t.equal(await known.get('b', ask), 'answer 2')

@@ -9,22 +9,22 @@ import type { StoreChange } from '../../types/store.js'
 const silent = { error: () => {} }
 
 t.test('notifies each watcher once, none that stopped, and keeps checking while one waits', async t => {
-  const asked: string[] = []
+  const lookUps: string[] = []
   const notified: string[] = []
-  const watchers = new RevocationWatch({ interval: 20, lookUp: async id => { asked.push(id) }, log: silent })
+  const watchers = new RevocationWatch({ interval: 20, lookUp: async id => { lookUps.push(id) }, log: silent })
   const notify = () => { notified.push('a') }
   watchers.add('a', notify)
   watchers.add('a', notify)
   watchers.add('a', () => { notified.push('never') })()
-  t.same(asked, ['a', 'a', 'a'], 'each may have ended since it was looked up')
-  while (asked.length < 6) await pause(10)
+  t.same(lookUps, ['a', 'a', 'a'], 'each may have ended since it was looked up')
+  while (lookUps.length < 6) await pause(10)
   watchers.notify('a')
   watchers.notify('a')
   t.same(notified, ['a', 'a'])
   watchers.check('a')
-  const { length } = asked
+  const { length } = lookUps
   await pause(50)
-  t.equal(asked.length, length, 'nobody waits')
+  t.equal(lookUps.length, length, 'nobody waits')
   watchers.add('b', notify)
   watchers.close()
   watchers.notify('b')
@@ -32,14 +32,14 @@ t.test('notifies each watcher once, none that stopped, and keeps checking while 
 })
 
 t.test('a watcher that was notified and then stops leaves later watchers of the same entry alone', async t => {
-  const told: string[] = []
+  const notified: string[] = []
   const watchers = new RevocationWatch({ interval: 60_000, lookUp: async () => {}, log: silent })
-  const stop = watchers.add('a', () => { told.push('first') })
+  const stop = watchers.add('a', () => { notified.push('first') })
   watchers.notify('a')
-  watchers.add('a', () => { told.push('second') })
+  watchers.add('a', () => { notified.push('second') })
   stop()
   watchers.notify('a')
-  t.same(told, ['first', 'second'])
+  t.same(notified, ['first', 'second'])
 })
 
 t.test('stops checking an entry without watchers, even if the store did not answer', async t => {
@@ -75,13 +75,13 @@ function many (t: Test, count: number, every: number) {
   for (const id of ids) watchers.add(id, () => {})
   /** Answers look-ups until there are none. Returns the ids in order. */
   async function answerAll (): Promise<readonly string[]> {
-    const asked: string[] = []
+    const lookedUp: string[] = []
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      asked.push(next.id)
+      lookedUp.push(next.id)
       next.answer()
       await new Promise(resolve => setImmediate(resolve))
     }
-    return asked
+    return lookedUp
   }
   return { watchers, ids, waiting, errors, answerAll }
 }
@@ -95,10 +95,10 @@ t.test('looks up a few at a time, starting with entries that changed', async t =
   watchers.check('n40')
   watchers.check('nobody')
   t.equal(waiting.length, 4)
-  const [asked, others] = [ids.slice(0, 4), ids.slice(4).filter(id => id !== 'n40')]
+  const [pending, others] = [ids.slice(0, 4), ids.slice(4).filter(id => id !== 'n40')]
   t.same(
     await answerAll(),
-    [...asked, 'n40', ...others, ...asked],
+    [...pending, 'n40', ...others, ...pending],
     'what is being asked is asked again: the answer may be from before'
   )
 })
@@ -109,12 +109,12 @@ t.test('spreads the look-ups of a round, so that each entry has its turn', async
   while (waiting.length === 0) await pause(1)
   const first = await answerAll()
   t.ok(first.length < 60, 'not all of them at once')
-  const seen = new Set(first)
-  while (seen.size < 60) {
+  const lookedUp = new Set(first)
+  while (lookedUp.size < 60) {
     await pause(5)
-    for (const id of await answerAll()) seen.add(id)
+    for (const id of await answerAll()) lookedUp.add(id)
   }
-  t.same([...seen].sort(), [...ids].sort())
+  t.same([...lookedUp].sort(), [...ids].sort())
 })
 
 t.test('retries some time after the store was unavailable, and logs another failure without retrying', async t => {
@@ -174,11 +174,11 @@ t.test('does not look up an entry that was queued when its last watcher left', a
 t.test('begins anew after all watchers left, with one timer', async t => {
   const set = t.capture(globalThis, 'setInterval', globalThis.setInterval)
   const cleared = t.capture(globalThis, 'clearInterval', globalThis.clearInterval)
-  const asked: string[] = []
+  const lookUps: string[] = []
   const watchers = new RevocationWatch({
     interval: 20,
     lookUp: async id => {
-      asked.push(id)
+      lookUps.push(id)
       if (id === 'a') throw new StoreUnavailable('failed', 'down')
     },
     log: silent
@@ -188,23 +188,23 @@ t.test('begins anew after all watchers left, with one timer', async t => {
   await new Promise(resolve => setImmediate(resolve))
   stop()
   watchers.add('b', () => {})
-  t.same(asked, ['a', 'b'], 'the pause is over')
-  while (asked.length < 4) await pause(5)
-  t.same([...new Set(asked.slice(1))], ['b'])
+  t.same(lookUps, ['a', 'b'], 'the pause is over')
+  while (lookUps.length < 4) await pause(5)
+  t.same([...new Set(lookUps.slice(1))], ['b'])
   const timers = set().map(call => 'returned' in call ? call.returned : null)
   const ended = cleared().map(({ args: [timer] }) => timer)
   t.same(timers.map(timer => ended.some(each => each === timer)), [true, false])
 })
 
 t.test('drops a record that a store reports from the cache, and looks it up', async t => {
-  const asked: string[] = []
+  const lookUps: string[] = []
   const ids = ['n1', 'n2', 'n3']
-  let tell = (_change: StoreChange): void => {}
+  let report = (_change: StoreChange): void => {}
   const cache = new WatchedCache<string>({
-    store: { ...memoryStore(), subscribe: (_kind, listener) => { tell = listener; return () => {} } },
+    store: { ...memoryStore(), subscribe: (_kind, listener) => { report = listener; return () => {} } },
     kind: 'test',
     stalenessMs: 5_000,
-    hasEnded: async id => { asked.push(id); return false },
+    hasEnded: async id => { lookUps.push(id); return false },
     idOf: name => name === 'foreign' ? null : name,
     isNegative: () => false,
     log: silent
@@ -216,15 +216,15 @@ t.test('drops a record that a store reports from the cache, and looks it up', as
   }
   const lookedUp = async (): Promise<readonly string[]> => {
     await new Promise(resolve => setImmediate(resolve))
-    return asked.splice(0)
+    return lookUps.splice(0)
   }
   await lookedUp()
-  tell({ id: 'n1' })
+  report({ id: 'n1' })
   t.same(ids.map(id => cache.has(id)), [false, true, true])
   t.same(await lookedUp(), ['n1'])
-  tell({ id: 'foreign' })
+  report({ id: 'foreign' })
   t.same([ids.map(id => cache.has(id)), await lookedUp()], [[false, true, true], []])
-  tell(null)
+  report(null)
   t.same(ids.map(id => cache.has(id)), [false, false, false], 'changes may have been missed')
   t.same(await lookedUp(), ids)
 })

@@ -39,7 +39,7 @@ export function clock (t: Test) {
 }
 
 /** Creates a store that counts its calls, can be taken down, and notifies of changes if `tells` is true. */
-export function tappedStore (inner: Store = memoryStore(), { tells = true } = {}) {
+export function tappedStore (inner: Store = memoryStore(), { reportsChanges = true } = {}) {
   const self = {
     calls: [] as string[],
     down: false,
@@ -58,7 +58,7 @@ export function tappedStore (inner: Store = memoryStore(), { tells = true } = {}
       }
     ])
   )
-  const store = { ...wrapped, ...(tells && subscribe !== undefined ? { subscribe } : {}) } as unknown as Store
+  const store = { ...wrapped, ...(reportsChanges && subscribe !== undefined ? { subscribe } : {}) } as unknown as Store
   return Object.assign(self, { store })
 }
 

@@ -36,13 +36,13 @@ t.test(`${count} distinct bad keys do not grow the heap`, async t => {
 })
 
 t.test('caches a bounded number of owners', async t => {
-  const asked: string[] = []
+  const loaded: string[] = []
   const grants: SchemeContext['grants'] = () => true
   const owners = new Owners({
     app: Fastify(),
     scheme: 's',
     load: ({ id }) => {
-      asked.push(id)
+      loaded.push(id)
       return { id }
     },
     grants,
@@ -51,11 +51,11 @@ t.test('caches a bounded number of owners', async t => {
   const key = (id: string) =>
     authenticated({ realm: 'r', id, scopes: [], roles: [] } as Principal, { credential: { id, name: id } })
   for (let i = 0; i <= 10_000; i++) await owners.narrow(key(String(i)), null)
-  asked.length = 0
+  loaded.length = 0
   await owners.narrow(key('10000'), null)
-  t.strictSame(asked, [])
+  t.strictSame(loaded, [])
   await owners.narrow(key('0'), null)
-  t.strictSame(asked, ['0'], 'the oldest is forgotten first')
+  t.strictSame(loaded, ['0'], 'the oldest is forgotten first')
 })
 
 t.test('tracks a bounded number of last uses, and keeps updating those', t => {

@@ -92,12 +92,12 @@ t.test('does not cache a look-up that began before a revocation', async t => {
   const { keys, status } = await createInstance(t, {}, { store: late })
   const { key, record } = await keys.of(ann).create({ name: 'k' })
   held.on = true
-  const asked = status(key)
+  const response = status(key)
   while (tap.count('get') === 0) await soon()
   held.on = false
   await keys.ofAnyOwner().revoke(record.id)
   held.release()
-  t.equal(await asked, 200, 'the earlier request is answered')
+  t.equal(await response, 200, 'the earlier request is answered')
   t.equal(await status(key), 401)
 })
 
@@ -164,18 +164,18 @@ t.test('answers 500 for a corrupt record', async t => {
 
 t.test('applies a revocation on other instances within the staleness, or at once on notification', async t => {
   const time = clock(t)
-  for (const tells of [false, true]) {
+  for (const reportsChanges of [false, true]) {
     const inner = memoryStore()
     const [one, two] = [
-      await createInstance(t, {}, { store: tappedStore(inner, { tells }).store }),
-      await createInstance(t, {}, { store: tappedStore(inner, { tells }).store })
+      await createInstance(t, {}, { store: tappedStore(inner, { reportsChanges }).store }),
+      await createInstance(t, {}, { store: tappedStore(inner, { reportsChanges }).store })
     ]
     const { key, record } = await one.keys.of(ann).create({ name: 'k' })
     t.equal(await one.status(key), 200)
     t.equal(await two.status(key), 200)
     await one.keys.ofAnyOwner().revoke(record.id)
     t.equal(await one.status(key), 401)
-    t.equal(await two.status(key), tells ? 401 : 200)
+    t.equal(await two.status(key), reportsChanges ? 401 : 200)
     time.advance(5.1)
     t.equal(await two.status(key), 401)
   }
@@ -183,15 +183,15 @@ t.test('applies a revocation on other instances within the staleness, or at once
 
 t.test('drops the cache if the store may have missed changes', async t => {
   const tap = tappedStore()
-  let tell = (_change: StoreChange): void => {}
+  let report = (_change: StoreChange): void => {}
   let ended = 0
-  const store: Store = { ...tap.store, subscribe: (_kind, listener) => { tell = listener; return () => { ended++ } } }
+  const store: Store = { ...tap.store, subscribe: (_kind, listener) => { report = listener; return () => { ended++ } } }
   const { keys, status, app } = await createInstance(t, {}, { store })
   const { key } = await keys.of(ann).create({ name: 'k' })
   await status(key)
   await status(key)
   t.equal(tap.count('get'), 1)
-  tell(null)
+  report(null)
   await status(key)
   t.equal(tap.count('get'), 2)
   await app.close()
@@ -253,7 +253,7 @@ t.test('logs a failure to write last uses without other effects', async t => {
 })
 
 t.test('ends long-lived connections when the key is revoked', async t => {
-  for (const tells of [true, false]) {
+  for (const reportsChanges of [true, false]) {
     const inner = memoryStore()
     const scheme = async () => {
       const app = Fastify()
@@ -261,7 +261,7 @@ t.test('ends long-lived connections when the key is revoked', async t => {
       let outcome: Authenticated | undefined
       await app.register(gatehouse, {
         schemes: { service: apiKey({ managed: { prefix: 'acme' } }) },
-        store: tappedStore(inner, { tells }).store
+        store: tappedStore(inner, { reportsChanges }).store
       })
       app.get('/', async request => {
         const { stateOf } = await import('../../../lib/guard/request-state.js')
@@ -279,20 +279,20 @@ t.test('ends long-lived connections when the key is revoked', async t => {
       }
     }
     const [here, there] = [await scheme(), await scheme()]
-    const heard = { revoked: 0, stopped: 0, other: 0 }
+    const calls = { revoked: 0, stopped: 0, other: 0 }
     const { key, record } = await here.keys.of(ann).create({ name: 'k' })
     const other = await here.keys.of(ann).create({ name: 'other' })
     const outcome = await here.enter(key)
-    outcome.onRevoked?.(() => { heard.revoked++ })
-    outcome.onRevoked?.(() => { heard.stopped++ })()
-    ;(await here.enter(other.key)).onRevoked?.(() => { heard.other++ })
+    outcome.onRevoked?.(() => { calls.revoked++ })
+    outcome.onRevoked?.(() => { calls.stopped++ })()
+    ;(await here.enter(other.key)).onRevoked?.(() => { calls.other++ })
     await here.keys.ofAnyOwner().update(record.id, { name: 'changed' })
     await soon()
-    t.strictSame(heard, { revoked: 0, stopped: 0, other: 0 }, 'a change is no end')
-    await (tells ? there : here).keys.ofAnyOwner().revoke(record.id)
+    t.strictSame(calls, { revoked: 0, stopped: 0, other: 0 }, 'a change is no end')
+    await (reportsChanges ? there : here).keys.ofAnyOwner().revoke(record.id)
     await soon()
     await soon()
-    t.strictSame(heard, { revoked: 1, stopped: 0, other: 0 })
+    t.strictSame(calls, { revoked: 1, stopped: 0, other: 0 })
     const late = { revoked: 0 }
     outcome.onRevoked?.(() => { late.revoked++ })
     await soon()
@@ -304,22 +304,22 @@ t.test('ends long-lived connections when the key is revoked', async t => {
 t.test('ignores a record of another scheme under any id', async t => {
   const store = memoryStore()
   const { code } = await createInstance(t, {}, { store })
-  for (const [prefix, says] of [['acme', 'none'], ['other', 'AUTH_INVALID_CREDENTIALS']] as const) {
+  for (const [prefix, expected] of [['acme', 'none'], ['other', 'AUTH_INVALID_CREDENTIALS']] as const) {
     const key = unknownKey()
     await store.add({ kind, id: digestOf(key), owner: ann, value: { ...stored, prefix }, expiresAt: null })
-    t.equal(await code(key), says)
+    t.equal(await code(key), expected)
   }
 })
 
 t.test('keeps long-lived connections while the store is unavailable, and asks again', async t => {
   const tap = tappedStore()
   const { log } = Fastify()
-  let tell = (_change: StoreChange): void => {}
+  let report = (_change: StoreChange): void => {}
   const lookup = new KeyLookup({
     scheme: 'service',
     prefix: 'acme',
     staleness: 5_000,
-    store: { ...tap.store, subscribe: (_kind, listener) => { tell = listener; return () => {} } },
+    store: { ...tap.store, subscribe: (_kind, listener) => { report = listener; return () => {} } },
     lastUsed: new LastUsed(tap.store, log),
     log
   })
@@ -332,13 +332,13 @@ t.test('keeps long-lived connections while the store is unavailable, and asks ag
   let revoked = 0
   tap.down = true
   outcome.onRevoked?.(() => { revoked++ })
-  tell({ id })
+  report({ id })
   await soon()
   t.equal(tap.count('get'), 3)
   t.equal(revoked, 0)
   tap.down = false
   await tap.store.take(kind, id)
-  tell(null)
+  report(null)
   await soon()
   t.equal(revoked, 1)
 })
@@ -384,13 +384,13 @@ t.test('load', async t => {
   }
 
   t.test('falls back to that of the plugin, and never widens a key', async t => {
-    const seen: object[] = []
+    const principals: object[] = []
     const { keys, ask } = await createInstance(
       t,
       {},
       {
         load: principal => {
-          seen.push(principal)
+          principals.push(principal)
           return { ...principal, scopes: [...principal.scopes, 'a', 'everything'], id: 'root', realm: 'other' }
         }
       }
@@ -402,27 +402,27 @@ t.test('load', async t => {
       'identity stays too'
     )
     t.strictSame(
-      seen[0],
+      principals[0],
       { ...ann, scopes: [], roles: [] },
       'it is given nothing of the key, so that returning what it got is no right'
     )
   })
 
   t.test('is called for the owner without a request, and once for all keys of an owner', async t => {
-    const asked: string[] = []
+    const calls: string[] = []
     const { keys, ask, app } = await createInstance(t, {
       load: (principal, { scheme, request }) => {
-        asked.push(`${scheme} ${principal.id} ${request.server === app} ${typeof request.log.info}`)
+        calls.push(`${scheme} ${principal.id} ${request.server === app} ${typeof request.log.info}`)
         return principal
       }
     })
     const [one, two] = [await keys.of(ann).create({ name: '1' }), await keys.of(ann).create({ name: '2' })]
-    asked.length = 0
+    calls.length = 0
     for (const { key } of [one, two, one]) await ask(key)
-    t.strictSame(asked, [])
+    t.strictSame(calls, [])
     const third = await keys.of(bob).create({ name: '3' })
     await ask(third.key)
-    t.strictSame(asked, ['service bob true function'])
+    t.strictSame(calls, ['service bob true function'])
   })
 
   t.test('answers 500 if it throws or returns no principal', async t => {
@@ -464,7 +464,7 @@ t.test('stops the boot for wrong options', async t => {
     [{ managed, verify: () => null }, /exactly one of keys, verify and managed/],
     [{ managed, load: 'x' }, /must be a function/]
   ]
-  for (const [options, says] of wrong) await t.rejects(boots(options), { code: 'AUTH_MISCONFIGURED', message: says })
+  for (const [options, message] of wrong) await t.rejects(boots(options), { code: 'AUTH_MISCONFIGURED', message })
   await t.rejects(boots({ managed }, { other: apiKey({ managed }) }), {
     code: 'AUTH_MISCONFIGURED',
     message: /'acme', and so is the one of schemes\.service/

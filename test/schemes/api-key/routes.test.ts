@@ -435,8 +435,8 @@ t.test('stops the boot for wrong options', async t => {
     [{}, { schemes: { web: session({ secret }) }, default: ['web'] }, /Add apiKey\(\{ managed: \{ prefix \} \}\)/],
     [{}, { schemes: { service: managed }, default: ['service'] }, /Add session\(\)/]
   ]
-  for (const [routes, options, says] of wrong) {
-    await t.rejects(desk(t, routes as ApiKeyRoutesOptions, options), { code: 'AUTH_MISCONFIGURED', message: says })
+  for (const [routes, options, message] of wrong) {
+    await t.rejects(desk(t, routes as ApiKeyRoutesOptions, options), { code: 'AUTH_MISCONFIGURED', message })
   }
   await t.resolves(desk(t, { scheme: 'back', keys: 'two' }, two))
   const bare = Fastify()
@@ -472,11 +472,11 @@ t.test('never exceeds the maximum of keys with concurrent requests on two instan
 
 t.test('serialises creation of keys per owner in a process', async t => {
   const store = memoryStore()
-  let asked = 0
+  let calls = 0
   const counting: typeof store = {
     ...store,
     increment: async (...about) => {
-      asked++
+      calls++
       return store.increment(...about)
     }
   }
@@ -493,7 +493,7 @@ t.test('serialises creation of keys per owner in a process', async t => {
     order,
     Array.from({ length: 20 }, (_, i) => i)
   )
-  t.equal(asked, 20)
+  t.equal(calls, 20)
 })
 
 t.test('answers 503 if the wait for the owner lock is too long, and always releases the lock', async t => {

@@ -175,7 +175,7 @@ t.test('maps each of thousands of keys to its own principal', async t => {
 })
 
 t.test('calls verify with the key and the request, and answers 500 if it throws', async t => {
-  const seen: unknown[] = []
+  const calls: unknown[] = []
   const answers: Record<string, () => unknown> = {
     ann: () => ({ id: 'ann', realm: 'https://id.test', team: 7 }),
     later: async () => ({ id: 'later' }),
@@ -193,7 +193,7 @@ t.test('calls verify with the key and the request, and answers 500 if it throws'
     schemes: {
       service: apiKey({
         verify: (key, request) => {
-          seen.push([key, request.url])
+          calls.push([key, request.url])
           return answers[key]?.() as null
         }
       })
@@ -214,10 +214,10 @@ t.test('calls verify with the key and the request, and answers 500 if it throws'
     t.match(await ask(key), [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }], key)
   }
   t.equal(log.filter(line => line.msg === 'authentication fault').length, 3)
-  t.same(seen[0], ['ann', '/'])
-  seen.length = 0
+  t.same(calls[0], ['ann', '/'])
+  calls.length = 0
   t.match(await ask('a'.repeat(1025)), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
-  t.same(seen, [], 'a text that is no key of anybody is not looked up')
+  t.same(calls, [], 'a text that is no key of anybody is not looked up')
 })
 
 t.test('lets two schemes with prefixes share a source, in either order', async t => {

@@ -102,10 +102,10 @@ t.test('computes the slowest kind of hash in the table on every failure', async 
 
 t.test('finds users on each request, and applies changes of hash, principal or existence at once', async t => {
   let found: FoundUser | null = { hash: hashed, principal: { id: '7', roles: ['ops'] } }
-  const seen: string[] = []
+  const calls: string[] = []
   const { ask } = await serving({
     find: async (name: string, request: { url: string }) => {
-      seen.push(`${name} ${request.url}`)
+      calls.push(`${name} ${request.url}`)
       return name === 'ann' ? found : null
     },
     cache: { ttl: '5m' }
@@ -127,8 +127,8 @@ t.test('finds users on each request, and applies changes of hash, principal or e
   found = null
   t.match(await ask('ann', 'another horse'), { status: 401 })
   t.same(evaluated(), ['argon2 19456'])
-  t.equal(seen[0], 'ann /')
-  t.equal(seen.length, 7, 'a request looks its user up once, also for a password that is not cached')
+  t.equal(calls[0], 'ann /')
+  t.equal(calls.length, 7, 'a request looks its user up once, also for a password that is not cached')
 })
 
 t.test('answers 500 for an invalid user or hash, and shows neither', async t => {

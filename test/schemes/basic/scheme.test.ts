@@ -17,12 +17,12 @@ async function made (options: unknown, name = 'ops'): Promise<Scheme> {
 
 /** Creates an application whose `verify` records its arguments and refuses everyone. */
 async function createApp () {
-  const seen: Array<readonly [string, string]> = []
+  const checked: Array<readonly [string, string]> = []
   const { app } = await createApplication({
     schemes: {
       ops: basic({
         verify: (name, password) => {
-          seen.push([name, password])
+          checked.push([name, password])
           return null
         }
       })
@@ -30,15 +30,15 @@ async function createApp () {
   })
   const route = handler()
   app.get('/', route.handler)
-  return { app, seen, route }
+  return { app, checked, route }
 }
 
 t.test('reads name and password as UTF-8, split at the first colon, in the normal form NFC', async t => {
-  const { app, seen } = await createApp()
+  const { app, checked } = await createApp()
   const ask = async (headers: Record<string, string>) => {
-    seen.length = 0
+    checked.length = 0
     await app.inject({ url: '/', headers })
-    return seen[0]
+    return checked[0]
   }
   t.same(
     await ask({ authorization: 'Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==' }),
@@ -63,7 +63,7 @@ t.test('reads name and password as UTF-8, split at the first colon, in the norma
 })
 
 t.test('refuses what RFC 7617 does not allow, without calling verify', async t => {
-  const { app, seen, route } = await createApp()
+  const { app, checked, route } = await createApp()
   const bad: Record<string, string> = {
     'no credential': 'Basic',
     'only space': 'Basic   ',
@@ -100,10 +100,10 @@ t.test('refuses what RFC 7617 does not allow, without calling verify', async t =
       `${value} is not Basic`
     )
   }
-  t.same(seen, [])
+  t.same(checked, [])
   t.equal(route.reached, 0)
   t.equal((await app.inject({ url: '/', headers: authorization('ann', 'a'.repeat(1024)) })).statusCode, 401)
-  t.equal(seen.length, 1, 'the longest password is asked about')
+  t.equal(checked.length, 1, 'the longest password is asked about')
 })
 
 t.test('matches a table by name and password, without revealing which one was wrong', async t => {
@@ -329,7 +329,7 @@ t.test('calls its own load', async t => {
 })
 
 t.test('refuses two Authorization lines over a real socket, in either order', async t => {
-  const { app, seen, route } = await createApp()
+  const { app, checked, route } = await createApp()
   const port = await listen(t, app)
   const [one, two] = ['Authorization: Basic YTpi', 'authorization: Basic Yzpk']
   for (const lines of [
@@ -339,6 +339,6 @@ t.test('refuses two Authorization lines over a real socket, in either order', as
     [one, 'Authorization: Bearer x'],
     ['Authorization: Bearer x', one]
   ]) { t.equal((await send(port, 'GET', '/', lines)).status, 401) }
-  t.same(seen, [])
+  t.same(checked, [])
   t.equal(route.reached, 0)
 })

@@ -214,7 +214,7 @@ t.test('stops the boot where the document would be wrong, or could not be served
 })
 
 t.test('a scheme of the application gets the reason of its outcome, and its headers reach the client', async t => {
-  const asked: unknown[] = []
+  const failures: unknown[] = []
   const scheme: Scheme = {
     openapi: { type: 'http', scheme: 'dpop' },
     authenticate: request => {
@@ -230,7 +230,7 @@ t.test('a scheme of the application gets the reason of its outcome, and its head
       )
     },
     challenge: ({ code, reason, scopes }) => {
-      asked.push([code, reason, scopes])
+      failures.push([code, reason, scopes])
       return [{ scheme: 'DPoP', params: { error: reason } }, { scheme: 'Bearer', params: {} }]
     }
   }
@@ -239,11 +239,11 @@ t.test('a scheme of the application gets the reason of its outcome, and its head
   t.match(nonce.headers, { 'dpop-nonce': 'n1', 'www-authenticate': 'DPoP error="use_dpop_nonce", Bearer' })
   const other = await app.inject({ method: 'POST', url: '/tools', headers: { 'x-word': 'other' } })
   t.match([other.headers['dpop-nonce'], other.headers['www-authenticate']], [undefined, 'DPoP error="other", Bearer'])
-  t.same(asked.at(-1), ['AUTH_INVALID_CREDENTIALS', 'other', ['mcp:tools', 'mcp:read', 'a']])
+  t.same(failures.at(-1), ['AUTH_INVALID_CREDENTIALS', 'other', ['mcp:tools', 'mcp:read', 'a']])
   const headers = await app.inject({ url: '/roles', headers: { 'x-word': 'headers' } })
   t.match([headers.headers['dpop-nonce'], headers.headers['www-authenticate']], ['n2', 'DPoP, Bearer'])
   await app.inject('/roles')
-  t.same(asked.at(-1), ['AUTH_REQUIRED', undefined, []])
+  t.same(failures.at(-1), ['AUTH_REQUIRED', undefined, []])
 })
 
 t.test('the headers of a refusal go when another guard lets the caller in', async t => {

@@ -257,8 +257,8 @@ t.test('a grant that makes room for one of another scheme is refused at once', a
   t.equal(await statusOf(app, oldest), 401)
 })
 
-for (const { name, skip, tells, make } of stores) {
-  if (!tells) continue
+for (const { name, skip, reportsChanges, make } of stores) {
+  if (!reportsChanges) continue
   t.test(`another instance is notified at once that a grant has ended: ${name}`, { skip }, async t => {
     const state = make(t)
     const [here, there] = [await appWith(t, { store: state.open() }), await appWith(t, { store: state.open() })]

@@ -680,21 +680,21 @@ t.test('sign: refuses reserved claims, scopes with spaces and an empty lifetime'
   const { features: { tokens } } = await createScheme(jwt({ ...base, sign: true }), app, 'user')
   if (tokens === undefined) return t.fail('issue')
   const { issue } = tokens
-  const said = { code: 'AUTH_FAULT', message: 'Internal Server Error' }
+  const fault = { code: 'AUTH_FAULT', message: 'Internal Server Error' }
   for (const name of ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles']) {
-    await t.rejects(issue({ id: 'a' }, { claims: { [name]: 1 } }), { ...said, detail: new RegExp(name) })
+    await t.rejects(issue({ id: 'a' }, { claims: { [name]: 1 } }), { ...fault, detail: new RegExp(name) })
   }
   const cyclic: Record<string, unknown> = {}
   cyclic['self'] = cyclic
   const broken = { toJSON () { throw Object.assign(new Error('own'), { statusCode: 404 }) } }
   for (const claim of [1n, NaN, new Date(), () => {}, cyclic, broken]) {
-    await t.rejects(issue({ id: 'a' }, { claims: { claim } }), { ...said, detail: /^schemes\.user: claims\.claim/ })
+    await t.rejects(issue({ id: 'a' }, { claims: { claim } }), { ...fault, detail: /^schemes\.user: claims\.claim/ })
   }
   const hostile = { get claim () { throw Object.assign(new Error('own'), { statusCode: 404 }) } }
-  await t.rejects(issue({ id: 'a' }, { claims: hostile }), { ...said, detail: /writing a token of schemes\.user/ })
-  await t.rejects(issue({ id: 'a', scopes: ['orders admin'] }, {}), said)
-  await t.rejects(issue({ id: 'a' }, { expiresIn: 0 }), said)
-  await t.rejects(issue({ id: 'a' }, { expiresIn: NaN }), said)
+  await t.rejects(issue({ id: 'a' }, { claims: hostile }), { ...fault, detail: /writing a token of schemes\.user/ })
+  await t.rejects(issue({ id: 'a', scopes: ['orders admin'] }, {}), fault)
+  await t.rejects(issue({ id: 'a' }, { expiresIn: 0 }), fault)
+  await t.rejects(issue({ id: 'a' }, { expiresIn: NaN }), fault)
   await t.rejects(issue({ id: '' }, {}), { code: 'AUTH_FAULT' })
   await t.rejects(
     issue(

@@ -333,19 +333,19 @@ t.test('a scheme with the realm of clients stops the boot', async t => {
   }
   const password = secretOf()
   const hashed = await hashPassword(password)
-  const told = (realm: string) => [
+  const schemesOf = (realm: string) => [
     apiKey({ keys: { [secretOf()]: { id: 'billing' }, [secretOf()]: { id: 'ann', realm } } }),
     basic({ users: { bob: { password }, ann: { password: secretOf(), realm } } }),
     basic({ users: { ann: { hash: hashed, realm } }, cache: { ttl: '1m' } }),
     jwt({ issuer: 'https://other.example.com', audience: 'x', keys: secretOf(), sign: { realm } })
   ]
-  for (const [i, scheme] of told(issuer).entries()) {
+  for (const [i, scheme] of schemesOf(issuer).entries()) {
     await t.rejects(boot(scheme), {
       code: 'AUTH_MISCONFIGURED',
       message: `The option schemes.other has a principal in the realm '${issuer}'. That is the realm of ` +
         'clients, because this application signs tokens with the same issuer. Leave the realm out, or set another one.'
     }, `scheme ${i}`)
   }
-  for (const scheme of told('people')) await t.resolves(boot(scheme))
+  for (const scheme of schemesOf('people')) await t.resolves(boot(scheme))
   await t.resolves(boot(basic({ verify: () => null }), { realm: issuer }), 'the realm of people may be the issuer')
 })

@@ -17,13 +17,13 @@ const databases: Record<
   string,
   {
     readonly staleness: number
-    readonly tells: boolean
+    readonly reportsChanges: boolean
     readonly open: (t: Test) => Promise<readonly [Store, Store] | null>
   }
 > = {
   memory: {
     staleness: 5,
-    tells: true,
+    reportsChanges: true,
     open: async () => {
       const store = memoryStore()
       return [store, store]
@@ -31,7 +31,7 @@ const databases: Record<
   },
   SQLite: {
     staleness: 0,
-    tells: false,
+    reportsChanges: false,
     open: async t => {
       const sqlite = `${t.testdir()}/sessions.sqlite`
       return [sqlStore({ sqlite, timeout: 30 }), sqlStore({ sqlite, timeout: 30 })]
@@ -39,7 +39,7 @@ const databases: Record<
   },
   PostgreSQL: {
     staleness: 0,
-    tells: false,
+    reportsChanges: false,
     open: async t => {
       const open = () =>
         sqlStore({
@@ -54,7 +54,7 @@ const databases: Record<
   },
   Redis: {
     staleness: 5,
-    tells: true,
+    reportsChanges: true,
     open: async t => {
       const open = () =>
         redisStore({ url: process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', prefix: `s${mark}`, timeout: 30 })
@@ -113,7 +113,7 @@ async function soon (condition: () => Promise<boolean>): Promise<boolean> {
   return false
 }
 
-for (const [name, { staleness, tells, open }] of Object.entries(databases)) {
+for (const [name, { staleness, reportsChanges, open }] of Object.entries(databases)) {
   t.test(`two instances over ${name} share sessions, and refuse what ended on the other`, async t => {
     const stores = await open(t)
     if (stores === null) return
@@ -132,7 +132,7 @@ for (const [name, { staleness, tells, open }] of Object.entries(databases)) {
     t.equal(await b.status(one.cookie), 200)
     await a.ask('/logout', { cookie: one.cookie })
     t.equal(await a.status(one.cookie), 401, 'at once on the same instance')
-    t.equal(tells ? await refused(one.cookie) : await b.status(one.cookie) === 401, true, 'the copy')
+    t.equal(reportsChanges ? await refused(one.cookie) : await b.status(one.cookie) === 401, true, 'the copy')
 
     const [two, three, four] = [await a.enter(), await b.enter(), await b.enter()]
     t.same((await b.sessions.of(alice).list()).map(each => each.id).sort(), [two.id, three.id, four.id].sort())
@@ -189,9 +189,9 @@ t.test('refuses a revoked session within the staleness without notifications, an
   const b = await createInstance({ store: withoutSubscribe(store), session: { secret: key } })
   const { cookie, id } = await a.enter()
   t.equal(await b.status(cookie), 200)
-  const asked = state.calls.length
+  const calls = state.calls.length
   t.equal(await b.status(cookie), 200)
-  t.equal(state.calls.length, asked, 'a recent answer is used, without a store call')
+  t.equal(state.calls.length, calls, 'a recent answer is used, without a store call')
   await a.sessions.ofAnyOwner().revoke(id)
   time.advance(4.9)
   t.equal(await b.status(cookie), 200)
@@ -380,23 +380,23 @@ t.test('answers 500 for an unexpected error of the store', async t => {
 t.test('drops the cache and re-checks watched sessions if the store may have missed changes', async t => {
   clock(t)
   const { store: inner, state } = switchableStore()
-  let tell: (change: StoreChange) => void = () => {}
+  let report: (change: StoreChange) => void = () => {}
   const { app, ask, scheme } = await bareApp(
     {},
     {
       store: {
         ...inner,
         subscribe: (_kind, listener) => {
-          tell = listener
+          report = listener
           return () => {}
         }
       }
     }
   )
-  let told = 0
+  let notified = 0
   app.get('/watch', async request => {
     const outcome = await scheme.authenticate(request)
-    if (outcome.kind === 'authenticated') outcome.onRevoked?.(() => { told++ })
+    if (outcome.kind === 'authenticated') outcome.onRevoked?.(() => { notified++ })
     return {}
   })
   const [one, two] = [await ask('/login'), await ask('/login')]
@@ -404,16 +404,16 @@ t.test('drops the cache and re-checks watched sessions if the store may have mis
   const id = (await ask('/me', get(one.cookie))).body.credential.id
   await inner.take('session', `web ${id}`)
   t.match((await ask('/me', get(one.cookie))).body, { kind: 'authenticated' }, 'remembered')
-  tell({ id: 'web of-no-interest' })
+  report({ id: 'web of-no-interest' })
   state.down.add('all')
-  tell(null)
+  report(null)
   await sleep(5)
-  t.equal(told, 0, 'a store that does not answer says nothing of an end')
+  t.equal(notified, 0, 'a store that does not answer says nothing of an end')
   state.down.clear()
-  tell(null)
+  report(null)
   t.same((await ask('/me', get(one.cookie))).body, { kind: 'absent' })
   await sleep(5)
-  t.equal(told, 1)
+  t.equal(notified, 1)
   await app.close()
 })
 
@@ -428,18 +428,18 @@ t.test('gives the same answer to concurrent questions about a session', async t 
 
 t.test('without a store, notifies all remaining watchers once about a session that ended before', async t => {
   const { app, ask, scheme, sessions } = await bareApp()
-  const told: string[] = []
+  const notified: string[] = []
   app.get('/late', async (request, reply) => {
     const outcome = await scheme.authenticate(request)
     await sessions?.logout(request, reply)
     if (outcome.kind !== 'authenticated') return {}
-    outcome.onRevoked?.(() => { told.push('a') })
-    outcome.onRevoked?.(() => { told.push('b') })
-    outcome.onRevoked?.(() => { told.push('c') })?.()
-    told.push('never before it returns')
+    outcome.onRevoked?.(() => { notified.push('a') })
+    outcome.onRevoked?.(() => { notified.push('b') })
+    outcome.onRevoked?.(() => { notified.push('c') })?.()
+    notified.push('never before it returns')
     return {}
   })
   await ask('/late', get((await ask('/login')).cookie))
   await sleep(5)
-  t.same(told, ['never before it returns', 'a', 'b'])
+  t.same(notified, ['never before it returns', 'a', 'b'])
 })

@@ -81,9 +81,9 @@ t.test('stops the boot for a wrong option, and names the scheme and the option',
     ['a login page that is none', { secret: good, loginPath: 1 }, /loginPath/],
     ['load that is no function', { secret: good, load: {} }, /load must be a function/]
   ]
-  for (const [what, options, sentence] of cases) {
+  for (const [what, options, message] of cases) {
     const error = await boot(options).then(() => null, each => each)
-    t.match(error, { code: 'AUTH_MISCONFIGURED', message: sentence }, what)
+    t.match(error, { code: 'AUTH_MISCONFIGURED', message }, what)
     t.notOk(String(error?.message).includes(good), 'without the secret')
   }
   await t.rejects(

@@ -22,8 +22,8 @@ function sessionOf (id: string, owner: string, begunAt: number, endsAt = begunAt
 }
 
 function revocations (limit?: number) {
-  const told = { folds: 0 }
-  return { told, list: new Revocations(hour, () => { told.folds++ }, limit) }
+  const counts = { folds: 0 }
+  return { counts, list: new Revocations(hour, () => { counts.folds++ }, limit) }
 }
 
 t.test('remembers an ended session until its expiry, and then removes it', t => {
@@ -53,11 +53,11 @@ t.test('remembers ends for the longest lifetime of all schemes that share them',
     const owner = sessionOf('long', 'alice', begun)
     list.endAll(owner.principal, null)
     for (let n = 0; n < 1_023; n++) list.endAll({ realm: 'web', id: `p${n}` }, null)
-    const seen = sessionOf('long', 'alice', time.now())
-    t.equal(list.denies(seen), true)
+    const session = sessionOf('long', 'alice', time.now())
+    t.equal(list.denies(session), true)
     time.advance(3_601)
     list.endAll({ realm: 'web', id: 'next' }, null)
-    t.equal(list.denies(seen), over, `${lives}`)
+    t.equal(list.denies(session), over, `${lives}`)
   }
   t.end()
 })
@@ -113,7 +113,7 @@ t.test('an end of all spares the given session and later ones, but none that end
 
 t.test('compacts the entries of an owner with too many of them, without affecting others', t => {
   const time = clock(t)
-  const { list, told } = revocations(2_000)
+  const { list, counts } = revocations(2_000)
   const begun = time.now()
   const spared = sessionOf('spared', 'spared', begun)
   list.endAll(spared.principal, 'spared')
@@ -125,7 +125,7 @@ t.test('compacts the entries of an owner with too many of them, without affectin
   list.endOwned('shared', shared.principal)
   const ended = Array.from({ length: 5_000 }, (_, n) => sessionOf(`s${n}`, 'busy', begun + n))
   for (const each of ended) list.end(each)
-  t.ok(told.folds > 0)
+  t.ok(counts.folds > 0)
   t.equal(ended.every(each => list.denies(each)), true, 'nothing that ended comes back')
   t.equal(others.every(each => list.denies(each)), true)
   t.equal(list.denies(shared), true, 'an id with two owners has ended for the second')
@@ -176,13 +176,13 @@ t.test('compacts nothing of people with few entries, however many people there a
 
 t.test('compacts too many ends of all into one instant for everybody, the oldest first', t => {
   const time = clock(t)
-  const { list, told } = revocations(2_000)
+  const { list, counts } = revocations(2_000)
   const begun = time.now()
   for (let n = 0; n < 3_000; n++) {
     list.endAll({ realm: 'web', id: `p${n}` }, null)
     time.advance(0.001)
   }
-  t.ok(told.folds > 0)
+  t.ok(counts.folds > 0)
   t.equal(Array.from({ length: 3_000 }, (_, n) => list.denies(sessionOf('x', `p${n}`, begun))).every(Boolean), true)
   t.equal(list.denies(sessionOf('x', 'q', begun)), true, 'an old session of somebody else: the price')
   t.equal(list.denies(sessionOf('x', 'q', time.now() + 1)), false, 'a later session is still valid')
@@ -192,12 +192,12 @@ t.test('compacts too many ends of all into one instant for everybody, the oldest
 
 t.test('removes ends of all when no session can be left', t => {
   const time = clock(t)
-  const { list, told } = revocations(2_000)
+  const { list, counts } = revocations(2_000)
   for (let n = 0; n < 1_024; n++) list.endAll({ realm: 'web', id: `p${n}` }, null)
   time.advance(3_600)
   list.endAll({ realm: 'web', id: 'last' }, null)
   t.equal(list.after({ realm: 'web', id: 'p0' }), -Infinity, 'swept')
-  t.equal(told.folds, 0)
+  t.equal(counts.folds, 0)
   t.end()
 })
 

@@ -12,19 +12,19 @@ export function withoutSubscribe (store: Store): Store {
 export function switchableStore (inner: Store = memoryStore()) {
   const calls: string[] = []
   const state = { down: new Set<string>(), calls }
-  const asked = async <T>(operation: string, run: () => Promise<T>): Promise<T> => {
+  const call = async <T>(operation: string, run: () => Promise<T>): Promise<T> => {
     calls.push(operation)
     if (state.down.has(operation) || state.down.has('all')) throw new StoreUnavailable('failed', `${operation} failed`)
     return await run()
   }
   const store: Store = {
     ...inner,
-    add: entry => asked('add', () => inner.add(entry)),
-    get: (kind, id) => asked('get', () => inner.get(kind, id)),
-    swap: record => asked('swap', () => inner.swap(record)),
-    take: (kind, id) => asked('take', () => inner.take(kind, id)),
-    find: (kind, owner) => asked('find', () => inner.find(kind, owner)),
-    takeAll: (kind, owner, except) => asked('takeAll', () => inner.takeAll(kind, owner, except))
+    add: entry => call('add', () => inner.add(entry)),
+    get: (kind, id) => call('get', () => inner.get(kind, id)),
+    swap: record => call('swap', () => inner.swap(record)),
+    take: (kind, id) => call('take', () => inner.take(kind, id)),
+    find: (kind, owner) => call('find', () => inner.find(kind, owner)),
+    takeAll: (kind, owner, except) => call('takeAll', () => inner.takeAll(kind, owner, except))
   }
   return { store, state }
 }
