@@ -93,7 +93,7 @@ t.test(
 
 t.test('copies nothing if there is no subscriber', async t => {
   // no other test in this process subscribes to this event
-  const payload = { ...payloads['consent-given'], get client (): string { return t.fail('read') as never } }
+  const payload = { ...payloads['consent-given'], get client (): string { return t.fail('it was read') as never } }
   publish('consent-given', payload)
   t.equal(channel('fastify-gatehouse:consent-given').hasSubscribers, false)
 })

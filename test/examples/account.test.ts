@@ -110,7 +110,7 @@ t.test('sessions page', async t => {
     const page = (await here.get('/sessions')).body
     t.equal(page.match(/this browser/g)?.length, 1)
     const [id = '', ...more] = idsIn(page, 'end')
-    t.same(more, [], 'the other one, and none of Ben\'s')
+    t.same(more, [], "the list has one other session, and none of Ben's")
     t.equal((await other.post(`/sessions/${id}/end`)).statusCode, 404, 'nobody ends somebody else\'s')
     t.equal(await statusOf(there), 200)
     t.match(await here.post(`/sessions/${id}/end`), { statusCode: 303, headers: { location: '/sessions' } })

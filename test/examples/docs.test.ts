@@ -16,7 +16,7 @@ t.test('the documentation', async t => {
   await t.test('is a valid document that says who may call each operation', async t => {
     const document = (await app.inject('/docs/json')).json<Document>()
     const { valid, errors } = await new Validator().validate({ ...structuredClone(document) })
-    t.ok(valid, 'valid', { errors })
+    t.ok(valid, 'the document is valid', { errors })
     const at = (path: string, method = 'get') => document.paths[path]?.[method]
     t.strictSame(at('/health')?.security, [])
     const callers = ['user', 'client', 'own', 'service']

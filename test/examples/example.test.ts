@@ -21,7 +21,7 @@ t.test('the example under npm start', async t => {
   let session = ''
 
   await t.test('answers every printed curl line as printed', async t => {
-    t.ok(lines.length > 20, 'there are many')
+    t.ok(lines.length > 20, 'the example prints more than 20 curl lines')
     for (const line of lines) {
       t.equal(await runLine(line), promisedBy(line), line.replace(/Bearer \S+/, 'Bearer …'))
       if (line.includes(` -c ${jar} `)) session = readFileSync(jar, 'utf8').trim().split('\t').at(-1) ?? ''
@@ -261,8 +261,8 @@ t.test('people with a browser', async t => {
       (await app.inject({ url: '/desk', headers: { cookie: ben } })).body.match(/\/desk\/orders\/\d+\/cancel/g),
       ['/desk/orders/1007/cancel', '/desk/orders/1005/cancel']
     )
-    t.equal((await cancel(1004, ben)).statusCode, 403, 'not his')
-    t.equal((await cancel(1005, cleo)).statusCode, 403, 'she may only look')
+    t.equal((await cancel(1004, ben)).statusCode, 403, 'the order belongs to somebody else')
+    t.equal((await cancel(1005, cleo)).statusCode, 403, 'a viewer may not cancel an order')
     t.equal((await cancel(1005, ben, { origin: 'https://evil.example' })).statusCode, 403, 'another site')
     t.equal((await cancel(1005, ben)).statusCode, 303)
     t.equal((await cancel(1004, ada)).statusCode, 303)

@@ -99,7 +99,7 @@ t.test('two instances of the example behind one address, with one database and o
     t.same(
       (await listed()).map(({ id }) => id),
       Array.from({ length: 26 }, (_, i) => 1026 - i),
-      'without a gap, after the six of the demonstration'
+      'the numbers follow those of the six demonstration orders without a gap'
     )
     const outcomes = await Promise.all(Array.from({ length: 20 }, async (_, i) => {
       const id = 1007 + i

@@ -74,7 +74,10 @@ t.test('a restart of the example', async t => {
   t.same(keys.keys.map(({ id }) => id), [good.record.id])
   t.type(keys.keys[0]?.lastUsedAt, 'string', 'when a key was last used is written while the application closes')
   const guess = () => stranger.copy(third.address).send('/login', { form: wrong })
-  t.same([(await guess()).status, (await guess()).status], [401, 429], 'the four wrong guesses are four still')
+  t.same(
+    [(await guess()).status, (await guess()).status], [401, 429],
+    'the four wrong guesses before the restart still count'
+  )
   t.equal(
     (await ada.copy(third.address).send('/login', { form: credentials })).status,
     303,
@@ -120,7 +123,7 @@ t.test('allows two concurrent starts on a new folder', async t => {
   t.same(
     numbers,
     Array.from({ length: 20 }, (_, i) => 1007 + i),
-    'number orders together, after those of the demonstration, which were added once'
+    'both instances number orders from one sequence, and the demonstration orders were added once'
   )
 })
 

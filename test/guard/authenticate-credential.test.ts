@@ -135,7 +135,9 @@ t.test('A credential in a message', async t => {
     t.match(await authenticate('user', 'opaque'), { kind: 'foreign' })
     for (const nothing of [undefined, null, '']) t.match(await authenticate('user', nothing), { kind: 'absent' })
     for (const wrong of [7, {}, [token], true]) t.match(await authenticate('user', wrong), { kind: 'invalid' })
-    t.match(await authenticate('user', `Bearer ${token}`), { kind: 'invalid' }, 'without its word')
+    t.match(
+      await authenticate('user', `Bearer ${token}`), { kind: 'invalid' }, 'a token is passed without the word Bearer'
+    )
     t.match(await authenticate('user', `${token}, ${token}`), { kind: 'invalid' })
   })
 
@@ -277,7 +279,9 @@ t.test('A credential in a message', async t => {
     agents[0]?.destroy()
     await sleep(50)
     await app.gatehouse.apiKeys.of({ realm: 'staff', id: 'ann' }).revoke(record.id)
-    t.strictSame(signals.map(signal => signal.aborted), [false, true], 'the first connection had closed')
+    t.strictSame(
+      signals.map(signal => signal.aborted), [false, true], 'only the signal of the open connection is aborted'
+    )
     t.strictSame(reasons, ['AUTH_INVALID_CREDENTIALS'])
     t.equal((await app.inject('/open')).body, 'out')
     t.match(callers, [{ kind: 'authenticated' }, { kind: 'authenticated' }, { kind: 'invalid' }])

@@ -147,7 +147,7 @@ for (const kind of ['WebSocket', 'event stream'] as const) {
         await sessions.of(alice).revokeAll({ except: four.id })
         t.equal(await third?.ended, 'AUTH_INVALID_CREDENTIALS')
         await new Promise(resolve => setTimeout(resolve, 20))
-        t.equal(left, false, "the one that was spared, and another person's, go on")
+        t.equal(left, false, 'the streams of the spared session and of another person go on')
         fourth?.leave()
         other?.leave()
       }

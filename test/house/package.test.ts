@@ -26,7 +26,7 @@ t.test('the tarball contains only the library, its types and its licence', async
   ).filter(name => /\.\w+$|LICENSE/.test(name)).sort()
   t.ok(
     files.includes('dist/lib/index.js') && files.includes('dist/lib/index.d.ts') && files.includes('LICENSE'),
-    'the doorway is there'
+    'the package has its entry point and its license'
   )
   t.same(
     files.filter(

@@ -208,7 +208,7 @@ t.test('waits for the check of another guess no longer than the window', async t
   const login = async () => (await app.inject({ method: 'POST', url: '/login' })).statusCode
   const late = new Promise(resolve => { setTimeout(() => { resolve('nobody was answered') }, timeLimit(5_000)) })
   t.equal(await Promise.race([login(), login(), login(), late]), 429)
-  t.equal(checks, 2, 'the window that followed had a slot of its own')
+  t.equal(checks, 2, 'the next window had a slot of its own')
 })
 
 t.test('gives no extra guesses per day to those who leave one of each window', async t => {

@@ -289,7 +289,7 @@ t.test('refuses a managed key that was revoked, expired or lost its owner before
         owners.now = { id: 'ann', roles: [] }
       }),
       { status: 403, code: 'AUTH_ACCESS_DENIED' },
-      'what the owner lost, the key lost'
+      'the key loses the right that its owner lost'
     )
     t.match(
       await sendSlowly(app, '/required', { 'x-api-key': another.key }, () => {

@@ -383,7 +383,7 @@ t.test('distinguishes expired from invalid at the exact boundaries of the RFC', 
   t.equal(at({ exp: 1001 }), 'good')
   t.equal(at({ exp: 1000 }), 'expired')
   t.equal(at({ exp: 941 }, { tolerance: 60 }), 'good')
-  t.equal(at({ exp: 940 }, { tolerance: 60 }), 'expired', 'exactly at the edge of the tolerance')
+  t.equal(at({ exp: 940 }, { tolerance: 60 }), 'expired', 'a token expires exactly at the end of the tolerance')
   t.equal(at({ nbf: 1000, iat: 1000 }), 'good')
   t.equal(at({ nbf: 1001 }), 'invalid')
   t.equal(at({ nbf: 1060 }, { tolerance: 60 }), 'good')
@@ -410,7 +410,7 @@ t.test('recognises repeated signatures with a table of fixed size', async t => {
   t.equal(sightings.isRepeated(one), false)
   t.equal(sightings.isRepeated(one), true)
   t.equal(sightings.isRepeated(Buffer.concat([one.subarray(0, 8), other])), false, 'the same beginning')
-  t.equal(sightings.isRepeated(other), false, 'takes the place')
+  t.equal(sightings.isRepeated(other), false, 'the later token has replaced the one with the same beginning')
   t.equal(sightings.isRepeated(one), false)
 })
 

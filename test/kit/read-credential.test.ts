@@ -139,7 +139,10 @@ t.test('accepts a credential in one of several sources, and refuses different on
   t.equal(await ask({ 'x-api-key': 'abc' }), '=abc')
   t.equal(await ask({ cookie: 'key=abc' }), '=abc')
   t.equal(await ask({ authorization: 'Bearer' }), 'invalid')
-  t.equal(await ask({ authorization: 'Bearer abc', 'x-api-key': 'abc' }), '=abc', 'the same in both is one')
+  t.equal(
+    await ask({ authorization: 'Bearer abc', 'x-api-key': 'abc' }), '=abc',
+    'the same credential in two sources counts as one'
+  )
   t.equal(await ask({ authorization: 'Bearer abc', 'x-api-key': 'abd' }), 'invalid')
   t.equal(await ask({ authorization: 'Bearer', 'x-api-key': 'abc' }), 'invalid')
   t.equal(await ask({ 'x-api-key': 'abc', cookie: 'key=abc' }), '=abc')

@@ -184,7 +184,7 @@ t.test('200 parallel guesses cause at most limit + 1 checks, and 20 parallel rig
   const mixed = await createApp(t, undefined, { slow: true })
   for (let i = 0; i < 4; i++) await mixed.ask({ address: address(i) })
   const rest = await Promise.all(Array.from({ length: 12 }, async () => mixed.ask({ password: right })))
-  t.same([...new Set(statuses(rest))], [200], 'with one slot left they take turns')
+  t.same([...new Set(statuses(rest))], [200], 'with one slot left, parallel logins run one after the other')
 })
 
 t.test('1,000 spellings, addresses and paths of one account cause at most limit + 1 checks in a window', async t => {
@@ -233,7 +233,7 @@ t.test('grows the window with the wrong guesses of a day, even if none was used 
     later(901)
   }
   for (let i = 0; i < 5; i++) await login()
-  t.equal((await login()).headers['retry-after'], '900', 'twenty wrong ones: the longest')
+  t.equal((await login()).headers['retry-after'], '900', 'after twenty wrong guesses, the longest wait applies')
   later(86_401)
   for (let i = 0; i < 5; i++) await login()
   t.equal((await login()).headers['retry-after'], '60', 'a day later it begins again')
@@ -417,7 +417,10 @@ t.test('ignores a device cookie that was changed, is too old, or has another sec
     return statuses(answers).filter(status => status === 200).length
   }
   t.equal(await known({ deviceSecret: oldSecret }, [value]), 1)
-  t.equal(await known({ deviceSecret: [newSecret, oldSecret] }, [value]), 1, 'secrets rotate')
+  t.equal(
+    await known({ deviceSecret: [newSecret, oldSecret] }, [value]), 1,
+    'a device that was remembered with the older secret is still known'
+  )
   t.equal(await known({ deviceSecret: newSecret }, [value]), 0)
   t.equal(await known({}, [value]), 0, 'without a secret, another start knows no device')
   t.equal(

@@ -39,7 +39,7 @@ t.test('a list of windows', async t => {
     t.strictSame([(await heads())[0], (await heads())[0]], [200, 200], 'a refused request counts in no other window')
     await new Promise(resolve => setTimeout(resolve, 1_050))
     const { status, headers } = await ask('/', as())
-    t.equal(status, 429, 'the hour is used up')
+    t.equal(status, 429, 'the limit of the hour is reached')
     t.ok(Number(headers['retry-after']) > 3_500, 'and a Retry-After')
   })
 

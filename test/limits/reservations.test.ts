@@ -34,7 +34,7 @@ t.test('retries a refusal that happened while a slot was being released', async 
   const { store, hold, letGo } = gatedStore()
   const slots = new Reservations(store, 'guess-test', rule)
   const first = await slots.reserve('a')
-  if (!isSlot(first)) return t.fail('a slot')
+  if (!isSlot(first)) return t.fail('no slot was reserved')
   hold()
   const second = slots.reserve('a')
   await turn()
@@ -46,7 +46,7 @@ t.test('retries a refusal that happened while a slot was being released', async 
 t.test('gives a waiter the first free slot, and wakes it when none will be free', async t => {
   const slots = new Reservations(memoryStore(), 'guess-test', rule)
   const first = await slots.reserve('a')
-  if (!isSlot(first)) return t.fail('a slot')
+  if (!isSlot(first)) return t.fail('no slot was reserved')
   const waiting = [slots.reserve('a'), slots.reserve('a'), slots.reserve('a')]
   await turn()
   await first.release()
@@ -70,7 +70,7 @@ t.test('wakes waiters if a slot cannot be released', async t => {
     rule
   )
   const first = await slots.reserve('a')
-  if (!isSlot(first)) return t.fail('a slot')
+  if (!isSlot(first)) return t.fail('no slot was reserved')
   const waiting = slots.reserve('a')
   await turn()
   await t.rejects(first.release())

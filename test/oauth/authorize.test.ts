@@ -148,8 +148,13 @@ t.test('prompt=login and max_age ask for a login once, and accept a later one', 
     t.match(redirect, { status: 302, location: /^\/login\?returnTo=/ }, JSON.stringify(fields))
     const query = String(redirect.location).replace('/login', '')
     const { returnTo } = await login(app, 'ann', query)
-    t.match((await visit(app, returnTo, cookie)).params, { error: 'login_required' }, 'the old session does not do')
-    t.match((await visit(app, returnTo)).params, { error: 'login_required' }, 'nor does none')
+    t.match(
+      (await visit(app, returnTo, cookie)).params, { error: 'login_required' },
+      'the session from before the request is not enough'
+    )
+    t.match(
+      (await visit(app, returnTo)).params, { error: 'login_required' }, 'a request without a session is refused too'
+    )
     clock.offset += 1_000
     const again = await login(app, 'ann', query)
     t.match((await visit(app, again.returnTo, again.cookie)).params, { code: /./, state: "it's" })
@@ -159,7 +164,9 @@ t.test('prompt=login and max_age ask for a login once, and accept a later one', 
       'nobody else can write that'
     )
     clock.offset += 3_600_001
-    t.notOk((await visit(app, again.returnTo, again.cookie)).params['code'], 'for an hour')
+    t.notOk(
+      (await visit(app, again.returnTo, again.cookie)).params['code'], 'after an hour, the stamp is no longer valid'
+    )
   }
   const { cookie } = await login(app)
   t.ok((await visit(app, authorizePath({ ...own, max_age: '60' }), cookie)).params['code'], 'a recent login is enough')
@@ -225,7 +232,7 @@ t.test('the consent form belongs to one session and one request', async t => {
   const json = { method: 'POST', url: '/oauth/consent', payload: {}, headers: { cookie: ann.cookie } } as const
   t.equal((await app.inject(json)).statusCode, 415)
   clock.offset = 3_600_001
-  t.equal((await submit({})).status, 400, 'for an hour')
+  t.equal((await submit({})).status, 400, 'after an hour, the stamp is no longer valid')
 })
 
 t.test('denied consent is access_denied', async t => {

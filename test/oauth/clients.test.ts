@@ -88,7 +88,7 @@ t.test('an instance drops what it has cached when the store reports changes, or 
     const status = async () => (await post(other, '/oauth/token', own, basic(id, String(secret)))).status
     t.equal(await status(), 200)
     await app.gatehouse.oauth.clients.of(owner).remove(id)
-    t.equal(await status(), 200, 'cached')
+    t.equal(await status(), 200, 'the client is still cached')
     for (const listener of listeners) listener(all ? null : { id })
     t.equal(await status(), 401)
   }

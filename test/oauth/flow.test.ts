@@ -41,7 +41,10 @@ t.test('a code that is used again ends its grant', async t => {
   const other = await codeFor(app)
   const given = await redeem(app, other)
   t.equal((await redeem(app, other, { code_verifier: 'a'.repeat(43) })).status, 400)
-  t.match(await call(app, given.body.access_token), { status: 401 }, 'whatever the verifier')
+  t.match(
+    await call(app, given.body.access_token), { status: 401 },
+    'a code that is used again ends the grant, even with a wrong verifier'
+  )
 })
 
 t.test('a code that is used again ends its grant, and after ten minutes is forgotten', async t => {

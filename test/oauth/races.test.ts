@@ -32,7 +32,7 @@ for (const backend of await backends()) {
       if (!lost.every(({ body }) => body.error === 'invalid_grant')) t.fail('another error than invalid_grant')
       const { access_token: token, refresh_token: refresh } = winners[0]?.body ?? {}
       const next = { grant_type: 'refresh_token', client_id: 'spa', refresh_token: refresh }
-      if ((await post(app, '/oauth/token', next)).status !== 400) t.fail('the grant lives on')
+      if ((await post(app, '/oauth/token', next)).status !== 400) t.fail('the grant has not ended')
       if ((await call(app, token)).status !== 401) t.fail('the access token lives on')
     }
     const { realm, id } = { realm: 'web', id: 'ann' }
@@ -52,7 +52,7 @@ for (const backend of await backends()) {
       const winners = answers.filter(({ status }) => status === 200)
       if (winners.length !== 1) t.fail(`${winners.length} winners`)
       const next = { ...fields, refresh_token: winners[0]?.body.refresh_token }
-      if ((await post(app, '/oauth/token', next)).status !== 400) t.fail('the grant lives on')
+      if ((await post(app, '/oauth/token', next)).status !== 400) t.fail('the grant has not ended')
     }
     t.pass('without a grace, a second use ends the grant')
   })

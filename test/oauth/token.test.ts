@@ -359,7 +359,10 @@ t.test('every answer is the protocol\'s own JSON, whatever envelope the applicat
     const app = await serverApp(t, options as Parameters<typeof serverApp>[1])
     const { body } = await post(app, '/oauth/token', own, basic('partner', partnerSecret))
     t.match(body, { access_token: /./, token_type: 'Bearer' })
-    t.match((await call(app, body.access_token)).body, { data: { id: 'client:partner' } }, 'the control')
+    t.match(
+      (await call(app, body.access_token)).body, { data: { id: 'client:partner' } },
+      'without a change, the request succeeds'
+    )
     const about = await post(app, '/oauth/introspect', { token: body.access_token }, basic('partner', partnerSecret))
     t.match(about.body, { active: true })
     const document = async (path: string) => (await app.inject(`/.well-known/${path}`)).json()

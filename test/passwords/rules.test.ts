@@ -111,8 +111,8 @@ t.test('computes the slowest hash in use on every failure', async t => {
     return passwords.evaluated()
   }
   t.same(await failure(null), [bcrypt])
-  t.same(await failure(stored), [argon2, bcrypt].sort(), 'a faster hash, and the slowest')
-  t.same(await failure(fast), ['bcrypt 10', bcrypt], 'a faster hash, and the slowest')
+  t.same(await failure(stored), [argon2, bcrypt].sort(), 'a wrong password evaluates its own hash, and the slowest')
+  t.same(await failure(fast), ['bcrypt 10', bcrypt], 'a wrong password evaluates its own hash, and the slowest')
   t.same(await failure(slow), [scrypt], 'a slower hash that was not in legacy')
   t.same(await failure(null), [scrypt], 'which is the slowest in use from then on')
   t.same(await failure(fast), ['bcrypt 10', scrypt])

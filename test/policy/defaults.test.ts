@@ -403,7 +403,9 @@ t.test('shares one frozen policy between equal declarations, for 1,000 routes wi
     }
   })
   t.equal(marks.size, 2000)
-  t.equal(new Set([...marks.values()].map(mark => mark.policy)).size, 17, 'of 21 declarations 4 pairs are equal')
+  t.equal(
+    new Set([...marks.values()].map(mark => mark.policy)).size, 17, 'four of the 21 declarations equal another one'
+  )
   const routePolicy = (i: number) => marks.get(`GET /${i}`)?.policy
   for (let i = 0; i < 1000; i++) {
     if (routePolicy(i) !== routePolicy(i % declarations.length) || marks.get(`HEAD /${i}`)?.policy !== routePolicy(i)) {

@@ -333,7 +333,7 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
     )
     const line = Number(/^.*:(\d+):\d+/.exec(new Error().stack?.split('\n')[1] ?? '')?.[1])
     const { message } = await bootError(app => { app.get('/x', authConfig([]), () => '') }) as Error
-    t.equal(/:(\d+)\)$/.exec(message)?.[1], String(line + 1), 'the very line')
+    t.equal(/:(\d+)\)$/.exec(message)?.[1], String(line + 1), 'the message has the line of the declaration')
   })
 
   t.test('shows no value that could be a secret in any boot error', async t => {

@@ -151,7 +151,7 @@ t.test('a refusal that leads to the not-found handler is behind the guard of tha
   app.setNotFoundHandler({ preHandler: app.gatehouse.guard(true) }, lost.handler)
   t.equal(await status(app, '/page'), 404)
   t.equal(await status(app, { url: '/page', headers: wrong }), 404)
-  t.equal(lost.reached, 0, 'nobody')
+  t.equal(lost.reached, 0, 'no request reaches the handler')
   t.equal(await status(app, { url: '/page', headers: alice }), 200)
   t.same([lost.reached, page.reached], [1, 0], 'a caller whom that guard accepts')
 })

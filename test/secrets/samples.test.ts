@@ -40,8 +40,11 @@ t.test('refuses secrets that people invent, however long', async t => {
     t.throws(() => checkSecret(secret, rule), refused, secret)
     t.throws(() => checkSecret(Buffer.from(secret), rule), refused, `${secret} as bytes`)
   }
-  t.throws(() => checkSecret(Uint8Array.from({ length: 32 }, (_, i) => i), rule), refused, 'bytes that count')
-  t.throws(() => checkSecret(new Uint8Array(64), rule), refused, 'zeros')
+  t.throws(
+    () => checkSecret(Uint8Array.from({ length: 32 }, (_, i) => i), rule), refused,
+    'bytes in ascending order are refused'
+  )
+  t.throws(() => checkSecret(new Uint8Array(64), rule), refused, 'bytes that are all zero are refused')
 })
 
 t.test('accepts 10,000 random secrets of 32 bytes, raw, as base64, as base64url and as hex', async t => {

@@ -113,7 +113,7 @@ for (const { name, skip, reportsChanges, make } of await backends()) {
       t.same([await a.status(key), await a.status(next.key), await b.status(next.key)], [200, 200, 200])
       t.ok(
         await until(async () => (await a.ask(key)).headers.sunset !== undefined),
-        'the old one says so on the other instance'
+        'the other instance announces the end of the replaced key'
       )
       t.ok(await until(async () => (await a.ask(key)).json<{ code?: string }>().code === 'AUTH_TOKEN_EXPIRED'))
       t.same([await b.status(key), await a.status(next.key), await b.status(next.key)], [401, 200, 200])
@@ -136,7 +136,7 @@ for (const { name, skip, reportsChanges, make } of await backends()) {
     await t.test('share when they were last used', async t => {
       const { key, record } = await b.keys.of(owner).create({ name: 'five' })
       await a.status(key)
-      t.equal((await b.keys.ofAnyOwner().get(record.id))?.lastUsedAt, null, 'written behind')
+      t.equal((await b.keys.ofAnyOwner().get(record.id))?.lastUsedAt, null, 'a use is written later')
       await a.app.close()
       t.ok(Math.abs(Date.parse((await b.keys.ofAnyOwner().get(record.id))?.lastUsedAt ?? '') - Date.now()) < 60_000)
     })
@@ -271,5 +271,5 @@ t.test('answers 503 if Redis hangs, is gone or refuses, and counts again afterwa
   await server.end()
   await unavailable(t, ask, 'gone')
   await server.begin()
-  t.ok(await until(async () => (await ask()).statusCode === 200), 'back, and empty')
+  t.ok(await until(async () => (await ask()).statusCode === 200), 'requests succeed again when the server is back')
 })

@@ -64,7 +64,7 @@ t.test('treats a store that breaks the contract as unavailable', async t => {
       [caught.code, caught.statusCode, caught.reason, caught.detail, caught.cause],
       ['AUTH_UNAVAILABLE', 503, 'failed', `store: get failed: ${detail}`, undefined]
     )
-    t.notMatch(JSON.stringify({ ...caught }), /failed|secret/, 'what is for operators is not enumerable')
+    t.notMatch(JSON.stringify({ ...caught }), /failed|secret/, 'the detail of an error is not enumerable')
     t.equal(describeError(error), detail)
   }
   t.equal(await reasonOf(withDeadline(storeWith(() => { throw new Error('at once') })).get('a', 'b')), 'failed')

@@ -55,7 +55,7 @@ for (const { name, skip, make } of await backends()) {
       const sent = Buffer.from(`${text}:password`).toString('base64')
       t.equal(await get({ authorization: `Basic ${sent}` }), 401, 'Basic')
       const presented = token({ ...claims, sub: text }, { alg: 'HS256', key: jwtSecret })
-      t.equal(await get({ authorization: `Bearer ${presented}` }), 401, 'the sub of a token')
+      t.equal(await get({ authorization: `Bearer ${presented}` }), 401, 'a token with the name as its sub')
       t.equal(await get({ 'x-api-key': `acme_${text}` }), 401, 'an API key')
       t.equal(
         await get({ cookie: `__Host-web=${encodeURIComponent(Buffer.from(text).toString('latin1'))}` }),

@@ -105,7 +105,7 @@ t.test('fails in every way, at one endpoint or at both, until it is told to stop
   t.same(
     await json(provider.jwksUri),
     { keys: ((await json(provider.jwksUri)) as { keys: object[] }).keys },
-    'who follows a redirect gets the keys'
+    'a client that follows redirects gets the keys'
   )
   provider.fail('huge')
   let bytes = 0

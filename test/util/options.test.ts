@@ -95,7 +95,7 @@ t.test('deepFreeze freezes recursively, and leaves functions unchanged', async t
   const cyclic: Record<string, unknown> = {}
   cyclic['self'] = [cyclic]
   const copy = deepFrozenCopy(cyclic)
-  t.equal((copy['self'] as readonly unknown[])[0], copy, 'ends where a value holds itself')
+  t.equal((copy['self'] as readonly unknown[])[0], copy, 'the copy of a cyclic value is cyclic')
   t.ok(Object.isFrozen(copy['self']) && !Object.isFrozen(cyclic), 'the original is as it was')
   t.ok(Object.isFrozen(deepFreeze(cyclic)['self']))
 })

@@ -26,6 +26,6 @@ t.test('refuses all 2,000 published secrets, also padded, encoded and decoded', 
       } catch {}
     }
   }
-  t.ok(lines.length >= 1999, 'one line of the list is empty')
+  t.ok(lines.length >= 1999, 'the list has 2,000 lines, one of them empty')
   t.same(accepted, [])
 })

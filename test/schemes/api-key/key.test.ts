@@ -9,7 +9,7 @@ const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 t.test('a key consists of its prefix, 30 random characters and a checksum of 6', async t => {
   const keys = Array.from({ length: 2_000 }, () => format.generate())
   for (const key of keys) if (!/^acme_live_[0-9A-Za-z]{36}$/.test(key) || format.formOf(key) !== 'ours') t.fail(key)
-  t.equal(new Set(keys).size, keys.length, 'no two are equal')
+  t.equal(new Set(keys).size, keys.length, 'all keys are different')
   const counts = new Map([...base62].map(each => [each, 0]))
   for (const key of keys) for (const each of key.slice(10, 40)) counts.set(each, (counts.get(each) ?? 0) + 1)
   const expected = (keys.length * 30) / 62

@@ -219,7 +219,10 @@ t.test('writes last uses in batches, outside of requests', async t => {
   const unused = await keys.of(ann).create({ name: 'unused' })
   for (let i = 0; i < 10; i++) await status(key)
   t.equal(tap.count('swap'), 0)
-  t.match((await keys.ofAnyOwner().get(record.id))?.lastUsedAt, /^\d{4}-/, 'shown at once where it was used')
+  t.match(
+    (await keys.ofAnyOwner().get(record.id))?.lastUsedAt, /^\d{4}-/,
+    'the instance where the key was used shows the use at once'
+  )
   await app.close()
   t.equal(tap.count('swap'), 1, 'closing writes the remaining uses')
 
@@ -372,7 +375,7 @@ t.test('load', async t => {
         people.set('ann', { id: 'ann', scopes: ['a', 'b'], roles: [] })
         time.advance(5.1)
         const limited = { scopes: exactly('a'), roles: exactly() }
-        t.match(await principal(), limited, 'never more than the key, never more than the owner')
+        t.match(await principal(), limited, 'the principal has the rights that both the key and its owner have')
         people.set('ann', null)
         t.match(await principal(), { scopes: exactly('a') }, 'remembered for as long as a key is')
         time.advance(5.1)

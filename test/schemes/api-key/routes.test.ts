@@ -526,7 +526,7 @@ t.test('answers 503 if the wait for the owner lock is too long, and always relea
   t.equal(
     await new OwnerLock(unforgetting, 'acme').run(owner, async () => 'mine'),
     'mine',
-    'a turn that cannot be given back ends by itself'
+    'a lock that could not be released expires'
   )
   t.equal(failed, 1)
 })

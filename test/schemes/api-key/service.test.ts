@@ -226,7 +226,7 @@ t.test('keeps both keys valid until the overlap of a rotation ends, and reports 
   t.equal((await ask(key)).headers.deprecation, undefined)
   t.equal(await status(rotated?.key ?? ''), 200)
   t.equal(await keys.ofAnyOwner().rotate(record.id, { overlap: 60 }), null, 'a key that ended is not rotated')
-  t.equal(await keys.ofAnyOwner().update(record.id, { expiresAt: null }), null, 'nor brought back')
+  t.equal(await keys.ofAnyOwner().update(record.id, { expiresAt: null }), null, 'a key that ended cannot be extended')
 })
 
 t.test('ends the old key at once if the rotation is due to a suspicion, without telling its holder', async t => {
@@ -285,7 +285,7 @@ t.test('rotates with the new rights if they change at the same time', async t =>
   }
   const rotated = await keys.ofAnyOwner().rotate(record.id, { overlap: 60 })
   t.strictSame(rotated?.record.scopes, ['a'])
-  t.equal((await keys.of(ann).list()).length, 2, 'the one that came too late is gone')
+  t.equal((await keys.of(ann).list()).length, 2, 'the successor of the attempt that lost the race was removed')
 })
 
 t.test('fails as unavailable if a change conflicts again and again', async t => {

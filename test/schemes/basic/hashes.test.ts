@@ -92,7 +92,7 @@ t.test('computes the slowest kind of hash in the table on every failure', async 
     t.same(evaluated(), ['argon2 19456'], name)
   }
   t.match(await ask('old', 'wrong'), { status: 401 })
-  t.same(evaluated(), ['argon2 19456', 'bcrypt 5'], 'a faster hash, and the slowest')
+  t.same(evaluated(), ['argon2 19456', 'bcrypt 5'], 'a wrong password evaluates its own hash, and the slowest')
   t.match(await ask('old', 'x'.repeat(73)), { status: 401 })
   t.same(evaluated(), ['argon2 19456'], 'also by a password that bcrypt does not take')
   const only = await serving({ users: { old: { hash: bcrypt } } })
@@ -123,7 +123,7 @@ t.test('finds users on each request, and applies changes of hash, principal or e
   t.same(evaluated(), ['argon2 19456', 'argon2 19456'])
   found = { ...found, hash: null }
   t.match(await ask('ann', 'another horse'), { status: 401 })
-  t.same(evaluated(), ['argon2 19456'], 'somebody without a password costs as much')
+  t.same(evaluated(), ['argon2 19456'], 'a user without a password costs as much as one with a wrong password')
   found = null
   t.match(await ask('ann', 'another horse'), { status: 401 })
   t.same(evaluated(), ['argon2 19456'])

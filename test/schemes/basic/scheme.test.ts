@@ -296,7 +296,10 @@ t.test('stops the boot for an easily guessed password, without showing it', asyn
   for (const password of ['correct horse battery', 'kT9$wq2LpX7v', 'grüne Wiese 42', 'pässwörter', 'an annotation']) {
     t.ok(await made({ users: { ann: { password } } }), password)
   }
-  t.ok(await made({ users: { kq: { password: 'welcomekqzvxj' } } }), 'two letters occur by chance')
+  t.ok(
+    await made({ users: { kq: { password: 'welcomekqzvxj' } } }),
+    'two letters of the name may occur in the password by chance'
+  )
 })
 
 t.test('keeps no passwords, and reads the table only once without changing it', async t => {

@@ -64,7 +64,7 @@ t.test('revokes a grant by its refresh token, or by one of its access tokens', a
     t.equal(await app.gatehouse.tokens.revoke(tokens[kind]), undefined)
     t.equal(await statusOf(app, tokens.access_token), 401)
     t.equal(await refreshStatus(app, tokens), 401)
-    t.equal(await app.gatehouse.tokens.revoke(tokens[kind]), undefined, 'again')
+    t.equal(await app.gatehouse.tokens.revoke(tokens[kind]), undefined, 'a token can be revoked twice')
     t.match(revoked.splice(0), [{ grant: claimsOf(tokens.access_token)['sid'], tokenId: null, id: 'ann' }])
   }
 })

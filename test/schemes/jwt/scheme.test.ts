@@ -138,7 +138,7 @@ t.test('distinguishes absent, foreign, invalid and expired', async t => {
   t.equal(
     await word(scheme, token(claims({ exp: now() - 1 }), { alg: 'HS256', key: secretOf() })),
     'invalid',
-    'past exp and not authentic is not "expired"'
+    'an expired token that is not authentic is invalid, not expired'
   )
 })
 

@@ -94,7 +94,7 @@ t.test('begins a grant without a refresh token, which ends with its access token
   t.equal((await ask(app, tokens?.access_token ?? '')).status, 200)
   const [record] = await store.find('refresh-family', person)
   t.ok(Number(record?.expiresAt) <= Date.now() + 600_000)
-  t.equal(await service.end(String(record?.id)), false, 'by its handle only')
+  t.equal(await service.end(String(record?.id)), false, 'a grant ends by its handle, not by the id of its record')
   const { service: plain } = await serviceWith(t, own({}, { sign: { realm: 'web' } }))
   const { tokens: without } = await plain.begin({ ...grant, handle: newHandle() }) ?? {}
   t.notOk('refresh_token' in (without ?? {}))
@@ -180,7 +180,7 @@ t.test('introspection asks the store, while requests accept what is cached', asy
     t.equal((await ask(here.app, token)).status, 200)
     t.match(await here.service.introspect(request, token), { client_id: 'shop' })
     t.equal(await elsewhere.service.revoke(token, 'shop'), 'revoked')
-    t.equal((await ask(here.app, token)).status, 200, 'cached')
+    t.equal((await ask(here.app, token)).status, 200, 'the other instance still has the token in its cache')
     t.equal(await here.service.introspect(request, token), null)
     t.equal((await ask(here.app, token)).status, 401, 'the answer of the store is cached too')
   }

@@ -132,7 +132,10 @@ for (const [name, { staleness, reportsChanges, open }] of Object.entries(databas
     t.equal(await b.status(one.cookie), 200)
     await a.ask('/logout', { cookie: one.cookie })
     t.equal(await a.status(one.cookie), 401, 'at once on the same instance')
-    t.equal(reportsChanges ? await refused(one.cookie) : await b.status(one.cookie) === 401, true, 'the copy')
+    t.equal(
+      reportsChanges ? await refused(one.cookie) : await b.status(one.cookie) === 401, true,
+      'the copy of the cookie is refused by the other instance'
+    )
 
     const [two, three, four] = [await a.enter(), await b.enter(), await b.enter()]
     t.same((await b.sessions.of(alice).list()).map(each => each.id).sort(), [two.id, three.id, four.id].sort())
@@ -144,7 +147,10 @@ for (const [name, { staleness, reportsChanges, open }] of Object.entries(databas
     t.equal(await refused(four.cookie), true)
     t.same([await a.status(three.cookie), await b.status(three.cookie)], [200, 200])
     const renewed = await b.ask('/login', { cookie: three.cookie, body: { renew: true } })
-    t.equal(await soon(async () => await a.status(three.cookie) === 401), true, 'the id before the renewal')
+    t.equal(
+      await soon(async () => await a.status(three.cookie) === 401), true,
+      'the cookie from before the renewal is refused'
+    )
     t.equal(await a.status(renewed.cookie), 200)
 
     await t.test('50 concurrent logins, logouts and ends leave exactly the expected sessions', async t => {
@@ -212,7 +218,7 @@ t.test('answers 503 while the store hangs, except from the cache, and recovers',
   const b = await createInstance({ store: withoutSubscribe(store), session: { secret: key } })
   const { cookie } = await a.enter()
   state.down.add('all')
-  t.equal(await a.status(cookie), 200, 'said a moment ago')
+  t.equal(await a.status(cookie), 200, 'a recent answer of the store is still used')
   const unknown = await b.ask('/me', get(cookie))
   t.equal(unknown.status, 503)
   t.equal(unknown.body.code, 'AUTH_UNAVAILABLE')
@@ -403,7 +409,7 @@ t.test('drops the cache and re-checks watched sessions if the store may have mis
   await Promise.all([one, two].map(async ({ cookie }) => await ask('/watch', get(cookie))))
   const id = (await ask('/me', get(one.cookie))).body.credential.id
   await inner.take('session', `web ${id}`)
-  t.match((await ask('/me', get(one.cookie))).body, { kind: 'authenticated' }, 'remembered')
+  t.match((await ask('/me', get(one.cookie))).body, { kind: 'authenticated' }, 'the answer of the store is cached')
   report({ id: 'web of-no-interest' })
   state.down.add('all')
   report(null)

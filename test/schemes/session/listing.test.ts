@@ -73,7 +73,7 @@ t.test('does not list expired sessions', async t => {
   t.equal(
     await sessions.ofAnyOwner().revoke(id),
     true,
-    'idle, and still to be ended: a newer copy of its cookie may live'
+    'an idle session can be revoked, because a newer copy of its cookie may be valid'
   )
   time.advance(8 * 86_400)
   t.same(await sessions.of(alice).list(), [])
@@ -161,7 +161,7 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
     const five = await enter()
     t.equal(await status(five.cookie), 200)
     await sessions.of(alice).revokeAll({ except: one.id })
-    t.equal(await status(one.cookie), 401, 'the dead are not raised')
+    t.equal(await status(one.cookie), 401, 'a session that has ended stays ended, even if it is the exception')
   })
 
   t.test(`with ${kind}, a renewal changes the id of a session and keeps its times, data and person`, async t => {
@@ -220,7 +220,7 @@ t.test('a persistent session outlives the browser, lives longer, and ends', asyn
     cookie = answer.cookie
     setCookie = answer.setCookies[0] ?? ''
     if (day === 24) t.same(answer.status, 200)
-    if (day === 18) t.match(setCookie, /; Max-Age=518400$/, 'the absolute end comes first')
+    if (day === 18) t.match(setCookie, /; Max-Age=518400$/, 'the absolute timeout limits the age of the cookie')
     if (day === 18) break
   }
   time.advance(6 * 86_400 - 1)

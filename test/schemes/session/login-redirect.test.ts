@@ -134,8 +134,8 @@ t.test('accepts only a local return path of this scheme, for an hour', async t =
     t.equal(await back(`/login?returnTo=${value}`), '/home', value)
   }
   const sealed = String(location).split('=')[1]
-  t.equal(await back(`/login?returnTo=${sealed}&returnTo=${sealed}`), '/home', 'twice')
-  t.equal(await back(`/login?returnTo=${sealed}A`), '/home', 'changed')
+  t.equal(await back(`/login?returnTo=${sealed}&returnTo=${sealed}`), '/home', 'a repeated parameter is ignored')
+  t.equal(await back(`/login?returnTo=${sealed}A`), '/home', 'a changed parameter is ignored')
   const cookie = (await app.inject({ method: 'POST', url: '/login' })).cookies[0]?.value
   t.equal(await back(`/login?returnTo=${cookie}`), '/home', 'a session is no return path')
   const me = await app.inject({ url: '/me', headers: { cookie: `__Host-web=${sealed}` } })

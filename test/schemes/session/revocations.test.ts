@@ -39,7 +39,7 @@ t.test('remembers an ended session until its expiry, and then removes it', t => 
   for (let n = 0; n < 1_022; n++) list.end(sessionOf(`s${n}`, 'bob', time.now(), time.now() + 1_000))
   time.advance(30)
   list.end(sessionOf('next', 'bob', time.now()))
-  t.equal(list.denies(short), false, 'swept')
+  t.equal(list.denies(short), false, 'an entry is dropped after its lifetime')
   t.equal(list.denies(long), true)
   t.end()
 })
@@ -95,7 +95,9 @@ t.test('an end of all spares the given session and later ones, but none that end
   list.begin(next)
   t.equal(list.denies(next), false, 'the next login, in the same millisecond')
   list.endAll(a.principal, 'b')
-  t.same([list.denies(a), list.denies(b)], [true, true], 'the dead are not raised')
+  t.same(
+    [list.denies(a), list.denies(b)], [true, true], 'a session that has ended stays ended, even if it is the exception'
+  )
   list.endAll(a.principal, 'a')
   t.equal(list.denies(a), true)
 
@@ -126,7 +128,7 @@ t.test('compacts the entries of an owner with too many of them, without affectin
   const ended = Array.from({ length: 5_000 }, (_, n) => sessionOf(`s${n}`, 'busy', begun + n))
   for (const each of ended) list.end(each)
   t.ok(counts.folds > 0)
-  t.equal(ended.every(each => list.denies(each)), true, 'nothing that ended comes back')
+  t.equal(ended.every(each => list.denies(each)), true, 'all sessions that ended stay ended')
   t.equal(others.every(each => list.denies(each)), true)
   t.equal(list.denies(shared), true, 'an id with two owners has ended for the second')
   t.equal(list.denies(spared), false)
@@ -138,7 +140,7 @@ t.test('compacts the entries of an owner with too many of them, without affectin
   t.equal(
     list.denies(sessionOf('x', 'busy', begun)),
     true,
-    'an earlier session of theirs, which nobody ended: the price'
+    'an earlier session of the same person ends too'
   )
   time.advance(20)
   t.equal(list.denies(sessionOf('x', 'busy', begun + 5_000)), false, 'a later one')
@@ -184,7 +186,7 @@ t.test('compacts too many ends of all into one instant for everybody, the oldest
   }
   t.ok(counts.folds > 0)
   t.equal(Array.from({ length: 3_000 }, (_, n) => list.denies(sessionOf('x', `p${n}`, begun))).every(Boolean), true)
-  t.equal(list.denies(sessionOf('x', 'q', begun)), true, 'an old session of somebody else: the price')
+  t.equal(list.denies(sessionOf('x', 'q', begun)), true, 'an old session of another person ends too')
   t.equal(list.denies(sessionOf('x', 'q', time.now() + 1)), false, 'a later session is still valid')
   t.ok(list.after({ realm: 'web', id: 'q' }) > begun, 'and so does a new login')
   t.end()
@@ -196,7 +198,7 @@ t.test('removes ends of all when no session can be left', t => {
   for (let n = 0; n < 1_024; n++) list.endAll({ realm: 'web', id: `p${n}` }, null)
   time.advance(3_600)
   list.endAll({ realm: 'web', id: 'last' }, null)
-  t.equal(list.after({ realm: 'web', id: 'p0' }), -Infinity, 'swept')
+  t.equal(list.after({ realm: 'web', id: 'p0' }), -Infinity, 'an entry is dropped after its lifetime')
   t.equal(counts.folds, 0)
   t.end()
 })
@@ -211,7 +213,7 @@ t.test('refuses ids without an owner beyond a maximum, until the earliest expire
   t.throws(() => { list.endOfAnyOwner('more') }, { code: 'AUTH_UNAVAILABLE' })
   t.doesNotThrow(() => { list.endOfAnyOwner('s0') }, 'a known one is ended again')
   t.equal(list.denies(sessionOf('s999', 'alice', time.now())), true)
-  t.equal(list.denies(sessionOf('x', 'alice', time.now())), false, 'nobody pays')
+  t.equal(list.denies(sessionOf('x', 'alice', time.now())), false, 'other sessions go on')
   time.advance(3_600 - 1_000 + 1)
   t.doesNotThrow(() => {
     list.endOfAnyOwner('more')
@@ -221,7 +223,7 @@ t.test('refuses ids without an owner beyond a maximum, until the earliest expire
     true,
     'the one that was ended again is remembered from then on'
   )
-  t.equal(list.denies(sessionOf('s1', 'alice', time.now())), false, 'past')
+  t.equal(list.denies(sessionOf('s1', 'alice', time.now())), false, 'an entry that was replaced is forgotten')
   t.end()
 })
 

@@ -94,7 +94,7 @@ t.test('begins a new session on each login, and ends the previous one', async t 
   t.match(
     twice.setCookies,
     [/^theirs=1$/, /^__Host-web=/],
-    'the last login of a request is the one that counts, and other cookies stay'
+    'only the last login of a request sets its cookie, and other cookies stay'
   )
   t.equal(twice.setCookies.length, 2)
   t.equal((await ask('/me', get(twice.setCookies.join(';')))).body.principal.id, 'second')
@@ -145,7 +145,7 @@ t.test('ends every session in the request on logout and login, even if their coo
   const many: string[] = []
   while (many.length < 17) many.push((await ask('/login')).cookie)
   await ask('/logout', { cookie: many.join('; ') })
-  t.equal(await alive(many), 1, 'up to 16, which no browser sends')
+  t.equal(await alive(many), 1, 'at most 16 cookies of one request are ended')
 })
 
 t.test('renews no session if the request has two', async t => {
@@ -259,7 +259,7 @@ t.test('ends an idle session, and extends one in use up to its absolute end', as
     t.equal(body.authenticatedAt, first.authenticatedAt)
     t.equal(body.credential.id, first.credential.id)
     kept = cookie
-    if (passed === 28_200) t.equal(Date.parse(body.expiresAt), time.now() + 600_000, 'the absolute end comes first')
+    if (passed === 28_200) t.equal(Date.parse(body.expiresAt), time.now() + 600_000, 'the absolute timeout')
   }
   time.advance(600)
   t.same((await ask('/me', get(kept))).body, { kind: 'absent' })
