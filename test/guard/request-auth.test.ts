@@ -4,7 +4,7 @@ import gatehouse, { authenticated, AuthError, type GatehouseOptions, type Scheme
 import { readChallenges } from '../fixtures/challenges.js'
 import { createApplication, handler, scripted } from '../fixtures/schemes.js'
 
-const when = new Date('2030-01-02T03:04:05.678Z')
+const when = new Date('2020-01-02T03:04:05.678Z')
 const until = new Date('2031-01-02T03:04:05.678Z')
 
 /** Returns a scheme whose outcome has every field. */
