@@ -58,13 +58,21 @@ export interface CredentialCaller<P, C> extends Omit<Authenticated, 'principal' 
 }
 
 /** The request has no credential of this scheme. The guard tries the next scheme. */
-export interface Absent { readonly kind: 'absent' }
+export interface Absent {
+  readonly kind: 'absent'
+  /** The reason, for the log, if what was sent does not count any more, such as the cookie of a session that ended. */
+  readonly detail?: string
+}
 
 /**
  * The request has a credential where this scheme looks for one, but it is not of this scheme (another issuer, another
  * prefix). The guard tries the next scheme.
  */
-export interface Foreign { readonly kind: 'foreign' }
+export interface Foreign {
+  readonly kind: 'foreign'
+  /** The reason, for the log. Never the credential itself. */
+  readonly detail?: string
+}
 
 /** The credential is of this scheme and invalid. The guard tries no other scheme and answers with 401. */
 export interface Invalid {

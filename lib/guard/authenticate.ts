@@ -71,19 +71,31 @@ function tryFrom (policy: Policy, state: RequestState, { next, foreignSeen }: Pr
     if (typeof attempt === 'object') return attempt
     foreign ||= attempt === 'foreign'
   }
-  return foreign ? rejectForeign(policy, state) : withoutCredential(policy)
+  return foreign ? rejectForeign(policy, state) : withoutCredential(policy, detailOf(policy, state, 'absent'))
+}
+
+/** Returns the first reason that a scheme gives for an outcome of this kind, or an empty text. */
+function detailOf ({ schemes }: Policy, state: RequestState, kind: Missing): string {
+  for (const bound of schemes) {
+    const answer = state.answerOf(bound) as Outcome | undefined
+    const detail = answer?.kind === kind ? ownField(answer, 'detail') : null
+    if (typeof detail === 'string') return detail
+  }
+  return ''
 }
 
 /** Returns the verdict about a caller without an identity: anonymous, unless the policy requires a credential. */
-export function withoutCredential ({ access }: Policy): Verdict {
-  return access === 'required' ? nothingSent : anonymous
+export function withoutCredential ({ access }: Policy, detail = ''): Verdict {
+  if (access !== 'required') return anonymous
+  return detail === '' ? nothingSent : { identities: [], failure: authFailure('AUTH_REQUIRED', null, detail) }
 }
 
 /** Rejects a credential that is foreign to every scheme: it was sent, so the caller is not anonymous. */
 function rejectForeign (policy: Policy, state: RequestState): Verdict {
   const isForeign = (bound: BoundScheme): boolean => (state.answerOf(bound) as Outcome | undefined)?.kind === 'foreign'
   const { name } = policy.schemes.find(isForeign) as BoundScheme
-  const detail = 'the credential belongs to no scheme of this route'
+  const reason = detailOf(policy, state, 'foreign')
+  const detail = `the credential belongs to no scheme of this route${reason === '' ? '' : `: ${reason}`}`
   return { identities: [], failure: authFailure('AUTH_INVALID_CREDENTIALS', name, detail) }
 }
 

@@ -1,3 +1,4 @@
+import { joinNames } from '../util/describe.js'
 import type { JoseHeader } from './jws.js'
 
 /**
@@ -136,7 +137,8 @@ function audienceProblem (aud: unknown, audience: readonly string[] | null): str
   if (!named.every(each => typeof each === 'string')) {
     return 'the claim aud is missing, or not a string or a list of strings'
   }
-  return audience.some(each => named.includes(each)) ? null : 'the token is for another audience (aud)'
+  if (audience.some(each => named.includes(each))) return null
+  return `the token is for another audience (aud) than ${joinNames(audience.slice(0, 3).map(each => `'${each}'`))}`
 }
 
 function shapeProblem (claims: Raw, requiresIat: boolean): string | null {

@@ -7,7 +7,7 @@ import type { VerificationKey } from '../../jose/jwk.js'
 import { isCompact, parseCompact, parseMembers, signatureProblem } from '../../jose/jws.js'
 import type { CompactJws, JoseHeader } from '../../jose/jws.js'
 import type { FoundKey } from '../../jose/remote/remote-keys.js'
-import { authenticated, completeOutcome, expired, foreign, invalid } from '../../kit/outcome.js'
+import { authenticated, completeOutcome, expired, invalid } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { createTokenCache, noCache, Sightings, type CachedToken, type TokenCache } from '../../util/cache.js'
 import { isNo, isThenable } from '../../util/objects.js'
@@ -59,6 +59,8 @@ export interface AuthenticatorOptions {
   /** Checks the tokens of a scheme that signs; `null` for a scheme that does not. */
   readonly own: OwnTokens | null
 }
+
+const noToken: Foreign = Object.freeze({ kind: 'foreign', detail: 'it is not a JSON Web Token' })
 
 /**
  * Authenticates requests by their tokens. Returns a promise only if a function of the application does, or if keys have
@@ -139,7 +141,7 @@ export class TokenAuthenticator {
   }
 
   #present (token: string): Verification | Promise<Verification> {
-    if (!isCompact(token)) return foreign
+    if (!isCompact(token)) return noToken
     const jws = parseCompact(token, this.#headers)
     if (typeof jws === 'string') return invalid(jws)
     const claims = parseMembers(jws.payload)
@@ -175,7 +177,9 @@ export class TokenAuthenticator {
 
   #accept ({ token, jws, claims, trust }: Presented, key: VerificationKey): Verification {
     const problem = claimProblem(jws.header, claims, trust.rules)
-    if (problem !== null) return this.#own?.isOfAnother(claims) === true ? foreign : invalid(problem)
+    if (problem !== null) {
+      return this.#own?.isOfAnother(claims) === true ? { kind: 'foreign', detail: problem } : invalid(problem)
+    }
     const realm = this.#realmOf(trust, claims as Claims)
     const principal = this.#settings.mapping === null ? principalOf(claims, this.#settings.claimNames, realm) : null
     if (typeof principal === 'string') return invalid(principal)

@@ -12,6 +12,7 @@ import { RemoteKeys, type FoundKey, type RemoteOptions, type RemoteSource } from
 import { foreign, invalid, unavailableOr } from '../../kit/outcome.js'
 import { checkSecret, isKnown } from '../../secrets/check-secret.js'
 import { TtlCache } from '../../util/cache.js'
+import { joinNames } from '../../util/describe.js'
 import { getOrCreate, isNo, isThenable } from '../../util/objects.js'
 import { atRunTime } from '../../util/options.js'
 import { parseIssuerAnswer, type IssuerSettings, type JwtSettings } from './options.js'
@@ -65,12 +66,15 @@ export function createIssuers (issuers: JwtSettings['issuers'], common: Common, 
   const trusts = issuers.map(each => createTrust(each, common))
   const byIssuer = new Map<unknown, Trust>(trusts.map(trust => [trust.rules.issuer, trust]))
   const anyIssuer = byIssuer.get(null)
+  const names = joinNames(issuers.slice(0, 3).map(({ issuer }) => `'${issuer}'`))
+  const others = issuers.length > 3 ? ', nor another of the configured ones' : ''
+  const unknown: Foreign = Object.freeze({ kind: 'foreign', detail: `its issuer (iss) is not ${names}${others}` })
   return {
     first: trusts[0],
     all: trusts,
     isRemote: trusts.some(trust => trust.isRemote),
     of: iss => anyIssuer ?? (
-      typeof iss === 'string' ? byIssuer.get(iss) ?? foreign : invalid('the claim iss is missing or not a string')
+      typeof iss === 'string' ? byIssuer.get(iss) ?? unknown : invalid('the claim iss is missing or not a string')
     )
   }
 }

@@ -6,7 +6,7 @@ import type { LoginOptions, ProviderLogin, SessionCredential } from '../../../ty
 import { AuthError, authFailure, internalError, refusal } from '../../errors.js'
 import { publishFor, requestFields } from '../../events/events.js'
 import { RequestSlot, stateOf } from '../../guard/request-state.js'
-import { absent, completeOutcome, invalid, unavailableOr } from '../../kit/outcome.js'
+import { absent, completeOutcome, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
 import { isSameOwner } from '../../util/encoding.js'
@@ -15,7 +15,7 @@ import {
   keepOutOfSharedCaches, type OpenedCookie, type Seal, SealedCookies, SessionCookie, type SessionDetails
 } from './cookie.js'
 import type { SessionSettings } from './options.js'
-import { checkedData, endOf, idOf, lifetimeOf, type Liveness, type Session } from './session.js'
+import { checkedData, endOf, gone, idOf, lifetimeOf, type Liveness, type Session } from './session.js'
 
 type SessionOutcome = Outcome<Principal, SessionCredential>
 
@@ -34,8 +34,6 @@ interface CurrentSession {
   /** The outcome before a login or logout in this request; `null` if there was none. */
   replaced: SessionOutcome | null
 }
-
-const forged = Object.freeze(invalid('the session cookie was not sealed by this scheme, or was changed since'))
 
 interface SessionManagerParts {
   readonly seal: Seal
@@ -106,16 +104,17 @@ export class SessionManager {
     if (typeof value !== 'string') return value.kind === 'invalid' ? this.#removed(request, value) : value
     const known = this.#cookies.get(value)
     const opened = known ?? this.#cookies.open(value)
-    if (opened === 'forged') return this.#removed(request, forged)
+    if (opened === 'forged') return this.#removed(request, gone.forged)
     const now = Date.now()
-    if (opened === 'outdated' || opened.endsAt <= now) return this.#removed(request, absent)
+    if (opened === 'outdated') return this.#removed(request, gone.outdated)
+    if (opened.endsAt <= now) return this.#removed(request, gone.over)
     if (known === undefined) this.#cookies.add(opened)
     const alive = this.#liveness.see(opened.session)
     if (alive === true) return this.#alive(request, opened, now)
-    if (alive === false) return this.#removed(request, absent)
+    if (alive === false) return this.#removed(request, gone.ended)
     // concurrent calls for one request share the outcome of the first
     const judge = (isAlive: boolean): SessionOutcome => this.#current.get(request)?.outcome ??
-      (isAlive ? this.#alive(request, opened, Date.now()) : this.#removed(request, absent))
+      (isAlive ? this.#alive(request, opened, Date.now()) : this.#removed(request, gone.ended))
     return alive.then(judge).catch(storeUnavailable)
   }
 
@@ -191,8 +190,8 @@ export class SessionManager {
   ): Session {
     const { expiry } = this.#settings
     if (keep && expiry.kept === null) {
-      throw internalError(`schemes.${this.#scheme} keeps no sessions: that needs load, or the option keepTimeout ` +
-        'with at most 24 hours')
+      throw internalError(`reply.login() with keep needs a load function for schemes.${this.#scheme}, or its option ` +
+        'keepTimeout with at most 24 hours')
     }
     const begunAt = this.#liveness.beginning(principal)
     const secret = randomBytes(16).toString('base64url')
@@ -300,7 +299,7 @@ export class SessionManager {
     const judge = (isAlive: boolean): SessionOutcome => {
       if (isAlive) return current.outcome
       current.session = null
-      return this.#removed(request, absent)
+      return this.#removed(request, gone.ended)
     }
     if (endOf(this.#settings.expiry, session) <= Date.now()) return judge(false)
     const alive = this.#liveness.isAlive(session)

@@ -1,8 +1,22 @@
 import { hash } from 'node:crypto'
+import type { Absent } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
 import type { ProviderLogin, SessionFeature } from '../../../types/sessions.js'
 import { internalError, misconfigured } from '../../errors.js'
+import { invalid } from '../../kit/outcome.js'
 import { isPlainObject, jsonObject } from '../../util/objects.js'
+
+function over (detail: string): Absent {
+  return Object.freeze({ kind: 'absent', detail })
+}
+
+/** The outcomes of cookies that do not open a session, with the reason for the log. */
+export const gone = {
+  forged: Object.freeze(invalid('the session cookie was changed, or sealed with a secret that is not known here')),
+  ended: over('the session was ended'),
+  over: over('the session has expired'),
+  outdated: over('the session cookie was written by another version of the plugin')
+}
 
 /** The content of a session cookie. Instants are in milliseconds since 1970. */
 export interface Session {

@@ -1,0 +1,58 @@
+import t from 'tap'
+import { jwt, session, type Scheme, type SchemeFactory } from '../../lib/index.js'
+import { movableClock } from '../fixtures/clock.js'
+import { createApplication, handler } from '../fixtures/schemes.js'
+import { secretOf } from '../fixtures/tokens.js'
+
+/** The log says why a credential that was sent does not count. */
+
+/** Creates an application with one scheme, and a function that returns the logged reason of a refusal. */
+async function refusals (scheme: unknown) {
+  const { app, log } = await createApplication({ schemes: { own: scheme as Scheme | SchemeFactory } })
+  t.teardown(() => app.close())
+  app.get('/', handler().handler)
+  return {
+    app,
+    reasonOf: async (headers: Record<string, string>) => {
+      log.length = 0
+      t.equal((await app.inject({ url: '/', headers })).statusCode, 401)
+      return log.find(line => line.msg === 'request refused')?.auth?.reason
+    }
+  }
+}
+
+t.test('names the end of a session, and not the lack of a credential', async t => {
+  const clock = movableClock(t)
+  const { app, reasonOf } = await refusals(session({ secret: secretOf(), idleTimeout: 60 }))
+  app.post('/login', { config: { auth: false } }, async (_request, reply) => { await reply.login({ id: 'ann' }) })
+  const logIn = async () => {
+    const { headers } = await app.inject({ method: 'POST', url: '/login' })
+    return { cookie: String(headers['set-cookie']).split(';')[0] ?? '' }
+  }
+  t.equal(await reasonOf({}), 'no credential was sent')
+  const ended = await logIn()
+  await app.gatehouse.sessions.of({ realm: 'own', id: 'ann' }).revokeAll()
+  t.equal(await reasonOf(ended), 'the session was ended')
+  const over = await logIn()
+  clock.offset += 61_000
+  t.equal(await reasonOf(over), 'the session has expired')
+})
+
+t.test('names the issuer and the audience of a token for somebody else', async t => {
+  const [keys, issuer] = [secretOf(), 'https://id.example.com']
+  const made = (iss: string, audience: string) => jwt({ keys, issuer: iss, audience, sign: true })
+  const { reasonOf } = await refusals(made(issuer, 'api'))
+  const tokenOf = async (iss: string, audience: string) => {
+    const { app } = await createApplication({ schemes: { own: made(iss, audience) } })
+    t.teardown(() => app.close())
+    return { authorization: `Bearer ${await app.gatehouse.tokens.issue({ id: 'ann' })}` }
+  }
+  const foreign = 'the credential belongs to no scheme of this route'
+  t.equal(await reasonOf(await tokenOf(`${issuer}/`, 'api')), `${foreign}: its issuer (iss) is not '${issuer}'`)
+  t.equal(await reasonOf({ authorization: 'Bearer any' }), `${foreign}: it is not a JSON Web Token`)
+  const plain = await refusals(jwt({ keys, issuer, audience: 'api' }))
+  t.equal(
+    await plain.reasonOf(await tokenOf(issuer, 'https://other.example.com')),
+    "the token is for another audience (aud) than 'api'"
+  )
+})
