@@ -155,7 +155,7 @@ const makers = {
   'issue tokens': 'jwt({ sign })',
   'keep sessions': 'session()',
   'manage API keys': 'apiKey({ managed })',
-  'refresh tokens': 'jwt({ sign: { refresh } })',
+  'refresh tokens, which needs sign.refresh': 'jwt()',
   'sign tokens with an issuer and an audience': 'jwt({ issuer, audience, sign })'
 }
 

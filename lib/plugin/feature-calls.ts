@@ -61,7 +61,7 @@ export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
   })
 }
 
-const grantVerb = 'refresh tokens'
+const grantVerb = 'refresh tokens, which needs sign.refresh'
 const signVerb = 'sign tokens with an issuer and an audience'
 
 /** Creates `app.gatehouse.tokens`. */
