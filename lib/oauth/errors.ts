@@ -13,6 +13,8 @@ interface OAuthErrorOptions {
   /** Default 400. */
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
+  /** The reason for the log, which is never sent. Default: the description. */
+  readonly detail?: string
 }
 
 /**
@@ -24,12 +26,16 @@ export class OAuthError extends Error {
   readonly code: OAuthErrorCode
   readonly statusCode: number
   readonly headers: Readonly<Record<string, string>>
+  readonly detail: string
 
-  constructor (code: OAuthErrorCode, description: string, { status = 400, headers = {} }: OAuthErrorOptions = {}) {
+  constructor (
+    code: OAuthErrorCode, description: string, { status = 400, headers = {}, detail }: OAuthErrorOptions = {}
+  ) {
     super(description)
     this.code = code
     this.statusCode = status
     this.headers = headers
+    this.detail = detail ?? description
   }
 }
 
@@ -78,8 +84,8 @@ function statusOf (error: unknown): number {
 
 /** Sends the refusal in the form of RFC 6749, 5.2. */
 export function sendError (reply: FastifyReply, error: OAuthError): FastifyReply {
-  const { code, statusCode, message } = error
-  reply.request.log.info({ oauth: { error: code, reason: message } }, 'request refused')
+  const { code, statusCode, message, detail } = error
+  reply.request.log.info({ oauth: { error: code, reason: detail } }, 'request refused')
   setHeaders(reply, error).code(statusCode).header('cache-control', 'no-store')
   return sendJson(reply, { error: code, error_description: message })
 }

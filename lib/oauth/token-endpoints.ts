@@ -52,11 +52,12 @@ async function redeemCode (server: Server, { client, request, form }: TokenReque
   if (code === null) throw oauthError('invalid_request', 'The parameter code is missing')
   const found = await findCode(server.store, code)
   const service = found === null ? undefined : serviceOf(server, found.grant)
-  if (found === null || service === undefined || found.grant.client !== client.id) throw badCode()
+  if (found === null || service === undefined) throw badCode('the code is unknown, or has expired')
+  if (found.grant.client !== client.id) throw badCode(`the code is for another client than '${client.id}'`)
   if (found.isUsed) throw await endReused(service, found)
   checkBinding(found.grant, service, form)
   const person = await loadPerson(server, request, found.grant)
-  if (person === null) throw badCode()
+  if (person === null) throw badCode('load knows no such person, or it is disabled')
   const begun = await service.begin({
     principal: person,
     client: client.id,
@@ -84,8 +85,12 @@ function serviceOf ({ services }: Server, grant: CodeGrant): TokenService | unde
 function checkBinding (grant: CodeGrant, { resource }: TokenService, form: Parameters): void {
   const redirectUri = form.get('redirect_uri')
   const named = form.get('resource')
-  if (redirectUri !== null && redirectUri !== grant.redirectUri) throw badCode()
-  if (!isVerifier(form.get('code_verifier') ?? '', grant.challenge)) throw badCode()
+  if (redirectUri !== null && redirectUri !== grant.redirectUri) {
+    throw badCode('redirect_uri is another one than in the authorization request')
+  }
+  if (!isVerifier(form.get('code_verifier') ?? '', grant.challenge)) {
+    throw badCode('code_verifier does not belong to the code_challenge of the authorization request')
+  }
   if (named !== null && !isResource(resource, named)) {
     throw oauthError('invalid_target', 'The code is for another resource')
   }
@@ -107,11 +112,11 @@ async function endReused (service: TokenService, { grant, handle }: FoundCode): 
   await service.end(handle)
   const { realm, id, client } = grant
   publish('code-reused', { scheme: service.scheme, grant: familyId(handle), realm, id, client })
-  return badCode()
+  return badCode('the code was used before, so its grant has ended')
 }
 
-function badCode (): OAuthError {
-  return oauthError('invalid_grant', 'The code is wrong, expired, used, or not for this request')
+function badCode (detail: string): OAuthError {
+  return oauthError('invalid_grant', 'The code is wrong, expired, used, or not for this request', { detail })
 }
 
 /** Exchanges a refresh token (RFC 6749, 6). @throws {OAuthError} */
@@ -125,19 +130,20 @@ async function refreshTokens (server: Server, { client, request, form }: TokenRe
   }
   const named = form.get('resource')
   const services = named === null ? server.services : [chooseResource(server, named)]
+  let detail = 'the refresh token is of no resource of this server'
   for (const service of services) {
     const outcome = await service.refresh(request, token, options)
     if (!('kind' in outcome)) return outcome
     if (outcome.kind === 'foreign') continue
     if (outcome.reason === 'invalid_scope') throw noScopeLeft()
-    request.log.info({ oauth: { reason: outcome.detail } }, 'refresh token refused')
+    detail = outcome.detail
     break
   }
   for (const other of server.services) {
     if (services.includes(other) || !await other.holds(token, client.id)) continue
     throw oauthError('invalid_target', 'The refresh token is for another resource')
   }
-  throw oauthError('invalid_grant', 'The refresh token is wrong, expired, used, or of another client')
+  throw oauthError('invalid_grant', 'The refresh token is wrong, expired, used, or of another client', { detail })
 }
 
 /** Issues a token that a client gets for itself (RFC 6749, 4.4). @throws {OAuthError} */
@@ -209,7 +215,7 @@ async function authenticateClient (
   publish('client-refused', { client: client?.id ?? null, address: request.ip })
   // A request without a secret is no guess.
   const outcome = presented?.secret == null ? null : await server.guesses.wrongSecret(request)
-  if (outcome === null) throw invalidClient(request)
+  if (outcome === null) throw invalidClient(request, refusalOf(client, presented))
   throw tryAgainLater(outcome.kind === 'limited' ? 429 : 503, Math.ceil(outcome.retryAfter))
 }
 
@@ -251,10 +257,22 @@ function isRight (client: Client | null, secret: string | null): boolean {
   return client !== null && (client.isConfidential ? isEqual : secret === null)
 }
 
+/** Says for the log why the credentials of a client are refused. Names only clients that exist. */
+function refusalOf (client: Client | null, presented: Presented | null): string {
+  if (presented === null) return 'no client ID was sent, or the Authorization header is malformed'
+  if (client === null) return 'there is no client with this ID'
+  const which = `the client '${client.id}'`
+  if (!client.isConfidential) return `${which} is public, so it must not send a secret`
+  if (presented.secret === null) return `${which} has to send its secret`
+  const digest = digestOf(presented.secret)
+  const isOver = client.secrets.some(each => isSameSecret(digest, each.digest))
+  return isOver ? `the secret of ${which} has expired` : `the secret of ${which} is wrong`
+}
+
 /** Returns the refusal, with a challenge if the client has used the Authorization header (RFC 6749, 5.2). */
-function invalidClient ({ headers }: FastifyRequest): OAuthError {
+function invalidClient ({ headers }: FastifyRequest, detail: string): OAuthError {
   const options = headers.authorization === undefined
     ? {}
     : { status: 401, headers: { 'www-authenticate': 'Basic realm="oauth", charset="UTF-8"' } }
-  return oauthError('invalid_client', 'The client could not be authenticated', options)
+  return oauthError('invalid_client', 'The client could not be authenticated', { ...options, detail })
 }
