@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { onRegistration, type Registration } from '../audit/registration.js'
 import { AuthError, isError } from '../errors.js'
-import { placeIn } from '../routes/call-site.js'
+import { placeIn, toPath } from '../routes/call-site.js'
 import { isObject } from '../util/objects.js'
 import { Failure } from './terminal.js'
 
@@ -36,7 +36,7 @@ export async function readApp<T> (
   } catch (error) {
     throw error instanceof Failure
       ? error
-      : new Failure(`The application could not be loaded: ${sentenceOf(error)}`, notLoaded)
+      : new Failure(`The application could not be loaded: ${messageOf(error, path)}`, notLoaded)
   } finally {
     stop()
   }
@@ -118,11 +118,22 @@ function wrongExport (): Failure {
     'parameters that returns one, or a plugin (app, options).', notLoaded)
 }
 
-/** Returns the message of an error and, of its stack, the first line of the application's code. */
-function sentenceOf (error: unknown): string {
+/** Returns the message of an error, where it was thrown, and what to do about it. @param path the application. */
+function messageOf (error: unknown, path: string): string {
   if (error instanceof AuthError) return error.detail
   if (!isError(error)) return 'something that is no error was thrown.'
-  return error.message + placeIn(error.stack) + adviceOn(error)
+  return error.message + locationOf(String(error.stack), path) + adviceOn(error)
+}
+
+/**
+ * Returns where an error was thrown: the module that has a syntax error, with which the stack begins if Node knows it;
+ * otherwise the first line of the application's code.
+ */
+function locationOf (stack: string, path: string): string {
+  const broken = toPath(stack.slice(0, stack.indexOf('\n')))
+  if (broken !== null) return ` (in ${broken})`
+  const isUnknown = /^SyntaxError: .*\n +at .*node:internal\/modules\//.test(stack)
+  return placeIn(stack) || (isUnknown ? ` (in ${path}, or in a module that it imports)` : '')
 }
 
 /** Returns what to do about an error of Node that does not say it. */

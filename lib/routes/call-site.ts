@@ -75,7 +75,7 @@ function stackFile (name: string): StackFile | null {
 }
 
 /** Returns the path of a frame's file, or `null` for parts of Node, evaluated code and named scripts. */
-function toPath (name: string): string | null {
+export function toPath (name: string): string | null {
   if (/^(?:[\\/]|[A-Za-z]:\\)/.test(name)) return name
   try {
     return name.startsWith('file://') ? fileURLToPath(name) : null

@@ -179,6 +179,28 @@ t.test('exits with code 3 and one message for an application that cannot be load
   }
 })
 
+t.test('names the file of an application that has a syntax error', async t => {
+  const folder = t.testdir({
+    'broken.mjs': 'export default {',
+    'importing.mjs': "import './broken.mjs'",
+    'missing-name.mjs': "\nimport { nothing } from './data.mjs'",
+    'broken.cjs': '\nmodule.exports = {',
+    'data.mjs': "export default JSON.parse('{')"
+  })
+  const table: [file: string, place: string][] = [
+    ['broken.mjs', `in ${join(folder, 'broken.mjs')}, or in a module that it imports`],
+    ['importing.mjs', `in ${join(folder, 'importing.mjs')}, or in a module that it imports`],
+    ['missing-name.mjs', `in ${join(folder, 'missing-name.mjs')}:2`],
+    ['broken.cjs', `in ${join(folder, 'broken.cjs')}:`],
+    ['data.mjs', `in ${join(folder, 'data.mjs')}:1`]
+  ]
+  for (const [file, place] of table) {
+    const { code, stdout, stderr } = await ran(join(folder, file))
+    t.match([code, stdout, stderr], [3, '', `(${place}`])
+    t.match(stderr, /^The application could not be loaded: [^\n]+\)\n$/)
+  }
+})
+
 t.test('exits with code 2 for wrong arguments', async t => {
   setApplication(app => { route(app, [], '/x') })
   const write = (name: string, content: string): string => {
