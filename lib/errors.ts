@@ -15,7 +15,7 @@ const table = {
   AUTH_MISCONFIGURED: [500, 'Authentication is misconfigured']
 } as const satisfies Record<AuthErrorCode, readonly [number, string]>
 
-/** The `Retry-After` of a 503 in seconds, if no better estimate is known. */
+/** The `Retry-After` of a 429 or 503 in seconds, if no better estimate is known. */
 export const defaultRetryAfter = 5
 
 /** Options of {@link AuthError}. */
@@ -143,17 +143,17 @@ const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
  * Escapes characters that a terminal would not show, so that a name in a message can neither begin a new line nor
  * change the colour.
  */
-function printable (sentence: string): string {
-  return sentence.replace(unprintable, character => `\\u{${character.codePointAt(0)?.toString(16)}}`)
+function printable (text: string): string {
+  return text.replace(unprintable, character => `\\u{${character.codePointAt(0)?.toString(16)}}`)
 }
 
 /**
- * Returns the error for a mistake in options or declarations, which stops the boot. `sentence` describes what is wrong,
- * where, and how to fix it.
+ * Returns the error for a mistake in options or declarations, which stops the boot.
+ * @param message what is wrong, where, and how to fix it.
  * @param mistakes further lines, one for each of several mistakes.
  */
-export function misconfigured (sentence: string, mistakes: readonly string[] = []): AuthError {
-  const text = [sentence, ...mistakes.map(mistake => `- ${mistake}`)].map(printable).join('\n')
+export function misconfigured (message: string, mistakes: readonly string[] = []): AuthError {
+  const text = [message, ...mistakes.map(mistake => `- ${mistake}`)].map(printable).join('\n')
   return new AuthError('AUTH_MISCONFIGURED', text, text)
 }
 

@@ -85,11 +85,11 @@ export function publishFor<N extends RequestEventName> (
 
 /**
  * Writes a refusal to the log of its request, and publishes its event.
- * @param sentence the message of the log line, such as `request refused`.
+ * @param message of the log line, such as `request refused`.
  */
-export function reportRefusal (request: FastifyRequest, failure: AuthFailure, sentence: string): void {
+export function reportRefusal (request: FastifyRequest, failure: AuthFailure, message: string): void {
   const { code, scheme, detail } = failure
-  request.log.info({ event: refusalEvent(code), auth: { code, scheme, reason: detail } }, sentence)
+  request.log.info({ event: refusalEvent(code), auth: { code, scheme, reason: detail } }, message)
   publishRefusal(request, failure)
 }
 
@@ -104,10 +104,10 @@ export function publishRefusal (request: FastifyRequest, { code, scheme, detail,
 
 /**
  * Writes a fault to the log of its request, with its cause, and publishes its event.
- * @param sentence the message of the log line, such as `authentication fault`.
+ * @param message of the log line, such as `authentication fault`.
  */
-export function reportFault (request: FastifyRequest, { code, detail, cause }: AuthError, sentence: string): void {
-  request.log.error({ event: 'fault', err: cause, auth: { code, reason: detail } }, sentence)
+export function reportFault (request: FastifyRequest, { code, detail, cause }: AuthError, message: string): void {
+  request.log.error({ event: 'fault', err: cause, auth: { code, reason: detail } }, message)
   if (isObserved('fault')) publishFor(request, 'fault', { ...requestFields(request), code, reason: detail })
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Authenticated, AuthFailure, Invalid, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
-import { AuthError, authFailure, internalError } from '../errors.js'
+import { AuthError, authFailure, defaultRetryAfter, internalError } from '../errors.js'
 import { absent, isAuthenticated, isCompleteOutcome } from '../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
@@ -157,7 +157,7 @@ function invalidFailure (name: string, answer: Invalid): AuthFailure {
 /** Returns a valid `delay-seconds` (RFC 9110, 10.2.3). A scheme of the application may return anything. */
 function retryOf ({ retryAfter }: { readonly retryAfter: unknown }): { readonly retryAfter: number } {
   const isDelay = typeof retryAfter === 'number' && retryAfter >= 0 && retryAfter < 1e9
-  return { retryAfter: isDelay ? retryAfter : 5 }
+  return { retryAfter: isDelay ? retryAfter : defaultRetryAfter }
 }
 
 /** The answer of one scheme, with the failure that it means for a request. */

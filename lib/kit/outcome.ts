@@ -3,7 +3,7 @@ import type {
   Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Unavailable
 } from '../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
-import { AuthError } from '../errors.js'
+import { AuthError, defaultRetryAfter } from '../errors.js'
 
 /** The outcome if the request has no credential of the scheme: the guard tries the next scheme. */
 export const absent: Absent = Object.freeze({ kind: 'absent' })
@@ -152,7 +152,7 @@ export function expired (detail: string): Invalid {
 }
 
 /** Creates the outcome for a credential that cannot be checked now. `retryAfter` is in seconds. */
-export function unavailable (detail: string, retryAfter = 5): Unavailable {
+export function unavailable (detail: string, retryAfter = defaultRetryAfter): Unavailable {
   return { kind: 'unavailable', detail, retryAfter }
 }
 

@@ -3,7 +3,7 @@ import type { RateLimitOptions, RateLimitPluginOptions } from '@fastify/rate-lim
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from '../../types/limits.js'
 import type { AuthFailure } from '../../types/outcome.js'
-import { authFailure, internalError, redactError } from '../errors.js'
+import { authFailure, defaultRetryAfter, internalError, redactError } from '../errors.js'
 import type { CountRequest } from '../guard/guard.js'
 import { RequestSlot, routeConfigOf, type Identity } from '../guard/request-state.js'
 import type { Declaration } from '../policy/parse.js'
@@ -169,7 +169,7 @@ function uncounted (cause: unknown, { request }: FastifyReply, identities: reado
   const { bound: { name } } = identities[0] as Identity
   const detail = 'the rate limit could not be counted'
   request.log.error({ err: redactError(cause) }, detail)
-  return { ...authFailure('AUTH_UNAVAILABLE', name, detail), retryAfter: 5 }
+  return { ...authFailure('AUTH_UNAVAILABLE', name, detail), retryAfter: defaultRetryAfter }
 }
 
 const ownRules = new WeakMap<OwnRateLimit, RateLimitWindow>()
