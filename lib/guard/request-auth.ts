@@ -196,7 +196,7 @@ export interface CredentialContext {
 
 /**
  * Authenticates a credential that came in a message, such as the `connection_init` of GraphQL over WebSocket. The
- * scheme gets a view of the request that opened the connection. In this view, the credential is in the place where the
+ * scheme gets a view of the request that opened the connection. In this view, the credential is in the source where the
  * scheme reads it, and there is no other credential.
  * @returns the outcome of the scheme, completed and with the result of `load`; of a valid credential with `signal` and
  * `allows`.
@@ -206,10 +206,10 @@ export interface CredentialContext {
 export async function authenticateCredential (
   bound: BoundScheme, credential: unknown, { request, permissions }: CredentialContext
 ): Promise<Outcome> {
-  const place = placeOf(bound)
+  const source = sourceFor(bound)
   if (credential === undefined || credential === null || credential === '') return absent
   if (typeof credential !== 'string') return invalid('the credential is not a string')
-  const { failure, outcome } = await askScheme(bound, viewWith(request, bound, [place, credential]))
+  const { failure, outcome } = await askScheme(bound, viewWith(request, bound, [source, credential]))
   if (failure !== null) reportRefusal(request, failure, 'credential refused')
   return outcome.kind === 'authenticated'
     ? callerOf({ bound, outcome }, carrierOf(request), permissions)
@@ -238,14 +238,14 @@ function copyOf (instant: Date | null): Date | null {
 }
 
 /**
- * Returns the first place of a scheme that only a script or a program fills. A credential that somebody copied from a
- * place that browsers fill was not sent on purpose, and the check against cross-site requests would not see it.
+ * Returns the first source of a scheme that only a script or a program fills. A credential that somebody copied from a
+ * source that browsers fill was not sent on purpose, and the check against cross-site requests would not see it.
  */
-function placeOf ({ name, scheme, ambient }: BoundScheme): string {
-  const places = sourcesOf(scheme)
-  const place = places.find(each => !isSourceAmbient(each, scheme))
-  if (place !== undefined && (scheme.sources !== undefined || !ambient)) return place
-  const reason = places.length === 0 && !ambient
+function sourceFor ({ name, scheme, ambient }: BoundScheme): string {
+  const sources = sourcesOf(scheme)
+  const source = sources.find(each => !isSourceAmbient(each, scheme))
+  if (source !== undefined && (scheme.sources !== undefined || !ambient)) return source
+  const reason = sources.length === 0 && !ambient
     ? 'has no place for a credential in a request'
     : 'takes credentials that browsers send by themselves, such as cookies or Basic'
   throw internalError(`the scheme '${name}' of gatehouse.authenticate() ${reason}, so a message cannot carry one. ` +
@@ -254,11 +254,11 @@ function placeOf ({ name, scheme, ambient }: BoundScheme): string {
 
 /** Returns a view of a request that has exactly one credential. The request itself is not changed. */
 function viewWith (
-  request: FastifyRequest, { scheme }: BoundScheme, [place, credential]: readonly [string, string]
+  request: FastifyRequest, { scheme }: BoundScheme, [source, credential]: readonly [string, string]
 ): FastifyRequest {
   const parts = { headers: { ...request.raw.headers }, query: { ...request.query as object } }
   for (const each of ['bearer', 'cookie:', ...sourcesOf(scheme)]) Reflect.deleteProperty(...slotOf(each, parts))
-  Reflect.set(...slotOf(place, parts), headerValue(place, credential))
+  Reflect.set(...slotOf(source, parts), headerValue(source, credential))
   const { headers, query } = parts
   const rawHeaders = Object.entries(headers).flatMap(([name, value]) => [value].flat().flatMap(line => [name, line]))
   const raw = Object.create(request.raw, { headers: { value: headers }, rawHeaders: { value: rawHeaders } }) as object
@@ -272,9 +272,9 @@ interface Parts {
   readonly query: object
 }
 
-/** Returns the object and the key that a place means. */
-function slotOf (place: string, { headers, query }: Parts): [object, string] {
-  const [kind, name = ''] = place.split(':')
+/** Returns the object and the key that a source means. */
+function slotOf (source: string, { headers, query }: Parts): [object, string] {
+  const [kind, name = ''] = source.split(':')
   switch (kind) {
     case 'query': return [query, name]
     case 'header': return [headers, name.toLowerCase()]
@@ -283,10 +283,10 @@ function slotOf (place: string, { headers, query }: Parts): [object, string] {
   }
 }
 
-/** Returns a credential as it is sent in a place: with its word in `Authorization`. */
-function headerValue (place: string, credential: string): string {
-  if (place === 'bearer') return `Bearer ${credential}`
-  return place.startsWith('authorization:') ? `${place.slice('authorization:'.length)} ${credential}` : credential
+/** Returns a credential as it is sent in a source: with its word in `Authorization`. */
+function headerValue (source: string, credential: string): string {
+  if (source === 'bearer') return `Bearer ${credential}`
+  return source.startsWith('authorization:') ? `${source.slice('authorization:'.length)} ${credential}` : credential
 }
 
 /** Returns the connection, or the stream of HTTP/2, with which the use of the credential ends. */

@@ -53,23 +53,25 @@ export function createReader (from: unknown, option: string): Reader {
 }
 
 function createSource (from: unknown, option: string): Source {
-  const places: readonly unknown[] = Array.isArray(from) ? from : [from]
-  if (places.length === 0) {
+  const given: readonly unknown[] = Array.isArray(from) ? from : [from]
+  if (given.length === 0) {
     throw misconfigured(`${option} must name at least one source, such as 'bearer' or 'header:x-api-key'.`)
   }
-  if (new Set(places).size < places.length) throw misconfigured(`${option} names a source twice. Name each once.`)
-  const sources = places.map(source => getSource(source, option))
+  if (new Set(given).size < given.length) throw misconfigured(`${option} names a source twice. Name each once.`)
+  const sources = given.map(source => getSource(source, option))
   const [only] = sources
   if (sources.length === 1 && only !== undefined) return only
-  return { take: request => readFirst(sources, request), check: checked }
+  return { take: request => readFirst(sources, request), check: accept }
 }
 
 /**
  * Parses the option `from` of a scheme: the sources of its credential.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
  */
-export function parsePlaces (from: unknown, option: string): Source & { readonly places: readonly CredentialSource[] } {
-  return { ...createSource(from, option), places: Object.freeze([from].flat() as CredentialSource[]) }
+export function parseSources (
+  from: unknown, option: string
+): Source & { readonly sources: readonly CredentialSource[] } {
+  return { ...createSource(from, option), sources: Object.freeze([from].flat() as CredentialSource[]) }
 }
 
 /** Reads all sources. Two different credentials are as ambiguous as two in one source, and so invalid. */
@@ -78,7 +80,7 @@ function readFirst (sources: readonly Source[], request: FastifyRequest): Readin
   for (const each of sources) {
     const reading = readSource(each, request)
     if (reading === absent) continue
-    if (found !== absent && found !== reading) return invalid('two places hold two different credentials')
+    if (found !== absent && found !== reading) return invalid('two sources hold two different credentials')
     found = reading
   }
   return found
@@ -106,8 +108,8 @@ const reservedHeaders: ReadonlySet<string> = new Set([
   'sec-fetch-site', 'transfer-encoding', 'user-agent'
 ])
 
-/** The check of a source that has checked its credential already. */
-const checked = (credential: string): string => credential
+/** The check of a source whose first step has checked the credential already. */
+const accept = (credential: string): string => credential
 
 const grammar = /^(?:bearer|basic:username|(header|query|cookie|authorization):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/
 
@@ -144,9 +146,9 @@ function parseSource (source: unknown, option: string): Source {
   switch (match[1]) {
     case 'authorization': return createAuthorizationSource(name, option)
     case 'header': return createHeaderSource(name.toLowerCase())
-    case 'query': return { take: request => readQuery(request, name), check: checked }
-    case 'cookie': return { take: request => readCookie(request, name), check: checked }
-    default: return source === 'bearer' ? bearer : { take: readUserName, check: checked }
+    case 'query': return { take: request => readQuery(request, name), check: accept }
+    case 'cookie': return { take: request => readCookie(request, name), check: accept }
+    default: return source === 'bearer' ? bearer : { take: readUserName, check: accept }
   }
 }
 

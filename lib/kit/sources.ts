@@ -8,19 +8,19 @@ import { createReader } from './read-credential.js'
 /**
  * Returns the properties of a scheme that follow from the sources of its credential. OpenAPI documents the first one.
  */
-export function traits (
-  places: readonly CredentialSource[], bearerFormat?: string
+export function describeSources (
+  sources: readonly CredentialSource[], bearerFormat?: string
 ): Pick<Scheme, 'openapi' | 'sources' | 'ambient' | 'cacheControl'> {
-  const cacheControl = cacheControlOf(places)
+  const cacheControl = cacheControlOf(sources)
   return {
-    openapi: openapi(places, bearerFormat),
-    sources: places,
-    ambient: places.some(isSentByBrowsers),
+    openapi: openapi(sources, bearerFormat),
+    sources,
+    ambient: sources.some(isSentByBrowsers),
     ...cacheControl === null ? {} : { cacheControl }
   }
 }
 
-/** Returns where a scheme reads credentials: its `sources`, or the place that `openapi` describes. */
+/** Returns where a scheme reads credentials: its `sources`, or the one that `openapi` describes. */
 export function sourcesOf ({ sources, openapi }: Scheme): readonly string[] {
   if (sources !== undefined) return sources
   switch (openapi.type) {
@@ -66,9 +66,9 @@ type Authenticate = Scheme['authenticate']
  * source was put there by a script or a program, even if the same one is also in a cookie; {@link createReader} refuses
  * two different ones.
  */
-export function markAmbient (places: readonly CredentialSource[], authenticate: Authenticate): Authenticate {
-  const others = places.filter(source => !isSentByBrowsers(source))
-  if (others.length === 0 || others.length === places.length) return authenticate
+export function markAmbient (sources: readonly CredentialSource[], authenticate: Authenticate): Authenticate {
+  const others = sources.filter(source => !isSentByBrowsers(source))
+  if (others.length === 0 || others.length === sources.length) return authenticate
   const readOthers = createReader(others, 'from')
   return request => marked(authenticate(request), readOthers(request) === absent)
 }
@@ -95,7 +95,7 @@ function openapi ([first = 'bearer']: readonly CredentialSource[], bearerFormat?
  * Returns the `Cache-Control` of responses. Shared caches treat only `Authorization` as a credential (RFC 9111, 3.5),
  * and a response to a credential in the URL must not be stored at all (RFC 6750, 2.3 and 5.3).
  */
-function cacheControlOf (places: readonly CredentialSource[]): string | null {
-  if (places.some(source => source.startsWith('query:'))) return 'private, no-store'
-  return places.every(source => source === 'bearer' || /^(?:basic|authorization):/.test(source)) ? null : 'private'
+function cacheControlOf (sources: readonly CredentialSource[]): string | null {
+  if (sources.some(source => source.startsWith('query:'))) return 'private, no-store'
+  return sources.every(source => source === 'bearer' || /^(?:basic|authorization):/.test(source)) ? null : 'private'
 }

@@ -210,8 +210,8 @@ function checkDescription (openapi: OpenApiSecurityScheme, option: string): void
       checkToken(openapi.scheme, `${option}.scheme`, "an HTTP authentication scheme (RFC 9110, 11.1), such as 'bearer'")
       break
     case 'apiKey': {
-      const place = parseIn(openapi.in, `${option}.in`)
-      checkToken(openapi.name, `${option}.name`, `a ${place === 'query' ? 'query parameter' : place}, such as 'x-key'`)
+      const kind = parseIn(openapi.in, `${option}.in`)
+      checkToken(openapi.name, `${option}.name`, `a ${kind === 'query' ? 'query parameter' : kind}, such as 'x-key'`)
       break
     }
     case 'oauth2':

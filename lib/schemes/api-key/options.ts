@@ -4,7 +4,7 @@ import type { No, PrincipalFrom, PrincipalInput } from '../../../types/principal
 import type { CredentialSource, Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import { decorateOption } from '../../kit/principal.js'
-import { parsePlaces } from '../../kit/read-credential.js'
+import { parseSources } from '../../kit/read-credential.js'
 import { describeValue } from '../../util/describe.js'
 import { isMap, isObject } from '../../util/objects.js'
 import { duration, functionOf, isHttpToken, object, optional, string } from '../../util/options.js'
@@ -88,8 +88,8 @@ export interface ManagedSettings {
 
 type Verify = (key: string, request: FastifyRequest) => unknown
 
-/** The source of keys: a table, a function of the application, or the store. */
-export type KeySource =
+/** The option of the scheme that decides how keys are checked: a table, a function of the application, or the store. */
+export type KeyChoice =
   | { readonly kind: 'keys', readonly keys: KeyEntries }
   | { readonly kind: 'verify', readonly verify: Verify }
   | { readonly kind: 'managed', readonly managed: ManagedSettings }
@@ -98,8 +98,8 @@ export type KeySource =
 export type KeyEntries = ReadonlyArray<readonly [key: unknown, principal: unknown]>
 
 /** {@link ApiKeyOptions} or {@link ManagedApiKeyOptions}, parsed and complete. */
-export interface ApiKeySettings extends ReturnType<typeof parsePlaces> {
-  readonly source: KeySource
+export interface ApiKeySettings extends ReturnType<typeof parseSources> {
+  readonly choice: KeyChoice
   /** Empty: keys need no prefix. */
   readonly prefix: string
   readonly realm: string | null
@@ -122,7 +122,7 @@ const parse = object({
   keys: optional(parseKeys, null),
   verify: optional(functionOf<Verify>('(key, request) that returns a principal or null'), null),
   managed: optional(parseManaged, null),
-  from: (value = 'header:x-api-key', option) => parsePlaces(value, option),
+  from: (value = 'header:x-api-key', option) => parseSources(value, option),
   prefix: optional(string, null),
   realm: optional(string, null),
   challenge: optional(parseChallenge, null),
@@ -134,29 +134,29 @@ const parse = object({
 export function parseApiKeyOptions (options: unknown, name: string): ApiKeySettings {
   const path = `schemes.${name}`
   const { keys, verify, managed, from, ...settings } = parse(options, `The options of ${path}`)
-  const source = sourceOf({ keys, verify, managed }, path)
-  if (source.kind === 'managed' && settings.prefix !== null) {
+  const choice = choiceOf({ keys, verify, managed }, path)
+  if (choice.kind === 'managed' && settings.prefix !== null) {
     throw misconfigured(
       `The option ${path}.prefix cannot be used with managed keys. Write the prefix as managed.prefix.`
     )
   }
-  if (settings.challenge !== null && from.places.includes('bearer')) {
+  if (settings.challenge !== null && from.sources.includes('bearer')) {
     throw misconfigured(`The option ${path}.challenge cannot be used with a key that travels as Bearer, whose ` +
       "challenge is always Bearer (RFC 6750). Leave challenge out, or 'bearer' out of the option from.")
   }
-  return Object.freeze({ ...settings, ...from, source, prefix: settings.prefix ?? '', path })
+  return Object.freeze({ ...settings, ...from, choice, prefix: settings.prefix ?? '', path })
 }
 
-type Sources = Pick<ReturnType<typeof parse>, 'keys' | 'verify' | 'managed'>
+type Choices = Pick<ReturnType<typeof parse>, 'keys' | 'verify' | 'managed'>
 
-function sourceOf ({ keys, verify, managed }: Sources, path: string): KeySource {
-  const given: readonly KeySource[] = [
+function choiceOf ({ keys, verify, managed }: Choices, path: string): KeyChoice {
+  const given: readonly KeyChoice[] = [
     ...keys === null ? [] : [{ kind: 'keys' as const, keys }],
     ...verify === null ? [] : [{ kind: 'verify' as const, verify }],
     ...managed === null ? [] : [{ kind: 'managed' as const, managed }]
   ]
-  const [source, ...others] = given
-  if (source !== undefined && others.length === 0) return source
+  const [choice, ...others] = given
+  if (choice !== undefined && others.length === 0) return choice
   throw misconfigured(`The options of ${path} must have exactly one of keys, verify and managed.`)
 }
 

@@ -8,7 +8,7 @@ import { misconfigured } from '../../errors.js'
 import { bearerChallenge, fixedChallenge, type WriteChallenge } from '../../kit/challenge.js'
 import { authenticated, completeOutcome, foreign, invalid } from '../../kit/outcome.js'
 import { answeredPrincipal, principalAtBoot, realmsOf } from '../../kit/principal.js'
-import { markAmbient, traits } from '../../kit/sources.js'
+import { markAmbient, describeSources } from '../../kit/sources.js'
 import { checkSecret } from '../../secrets/check-secret.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
 import { joinNames } from '../../util/describe.js'
@@ -39,18 +39,18 @@ export function apiKey<P extends PrincipalInput> (options: ApiKeyOptions<P>): Sc
 export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFactory {
   return (app, name, context) => {
     const settings = parseApiKeyOptions(options, name)
-    const { source, places, load, decorate } = settings
-    const common = { ...traits(places), challenge: createChallenge(settings, name), decorate }
-    if (source.kind !== 'managed') {
-      const { authenticate, realms } = source.kind === 'keys'
-        ? authenticateWithTable(createTable(source.keys, settings, name), settings)
-        : { authenticate: authenticateWith(completeAnswers(source.verify as Answer, name), settings), realms: [] }
-      if (source.kind === 'keys') noteKeys(app, source.keys, settings)
-      const marked = markAmbient(places, authenticate)
+    const { choice, sources, load, decorate } = settings
+    const common = { ...describeSources(sources), challenge: createChallenge(settings, name), decorate }
+    if (choice.kind !== 'managed') {
+      const { authenticate, realms } = choice.kind === 'keys'
+        ? authenticateWithTable(createTable(choice.keys, settings, name), settings)
+        : { authenticate: authenticateWith(completeAnswers(choice.verify as Answer, name), settings), realms: [] }
+      if (choice.kind === 'keys') noteKeys(app, choice.keys, settings)
+      const marked = markAmbient(sources, authenticate)
       return { ...common, authenticate: marked, realms, ...load === null ? {} : { load } }
     }
-    const { scheme, features } = createManagedKeys(source.managed, settings, { app, name, context })
-    return { scheme: { ...common, ...scheme, authenticate: markAmbient(places, scheme.authenticate) }, features }
+    const { scheme, features } = createManagedKeys(choice.managed, settings, { app, name, context })
+    return { scheme: { ...common, ...scheme, authenticate: markAmbient(sources, scheme.authenticate) }, features }
   }
 }
 
@@ -105,8 +105,8 @@ function authenticateWithTable (
 const unknownKey = Object.freeze(invalid('the API key is unknown'))
 
 /** Creates the check of a key's form. It returns the outcome for a text that cannot be a key, and `null` for others. */
-function createFormCheck ({ check, places, prefix }: ApiKeySettings): (key: string) => Outcome<never, never> | null {
-  const mayReadJwt = places.includes('bearer') && prefix === ''
+function createFormCheck ({ check, sources, prefix }: ApiKeySettings): (key: string) => Outcome<never, never> | null {
+  const mayReadJwt = sources.includes('bearer') && prefix === ''
   return key => {
     const checked = check(key)
     if (typeof checked !== 'string') return checked
@@ -140,31 +140,31 @@ const visible = /^[\x21-\x2b\x2d-\x3a\x3c-\x7e]+$/
  * Looks keys up by their digest, salted per process. No plaintext is kept, and the time of a look-up reveals nothing
  * about the keys, because nobody outside can choose or know a digest.
  */
-function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings, name: string): Table {
+function createTable (keys: KeyEntries, { sources, prefix, path }: ApiKeySettings, name: string): Table {
   const salt = randomBytes(24).toString('base64url')
   // the shortest text of a digest, which never leaves this table
   const digest = (key: string): string => hash('sha256', salt + key, 'binary')
   const outcomes = new Map<string, Authenticated<Principal, null>>()
   keys.forEach(([key, principal], i) => {
-    const place = `Key ${i + 1} of ${path}.keys`
-    if (typeof key !== 'string') throw misconfigured(`${place} is not a string.`)
-    if (key === 'undefined') throw misconfigured(`${place} is 'undefined', so its environment variable is not set.`)
-    const isBearer = places.includes('bearer')
+    const keyPath = `Key ${i + 1} of ${path}.keys`
+    if (typeof key !== 'string') throw misconfigured(`${keyPath} is not a string.`)
+    if (key === 'undefined') throw misconfigured(`${keyPath} is 'undefined', so its environment variable is not set.`)
+    const isBearer = sources.includes('bearer')
     if (key.length > maxKeyLength || !(isBearer ? b64token : visible).test(key)) {
       const allowed = isBearer
         ? 'letters, digits and -._~+/, with = at the end only'
         : 'visible ASCII without commas and semicolons'
-      throw misconfigured(`${place} cannot be sent in ${joinNames(places, 'and')}. Use up to ${maxKeyLength} ` +
+      throw misconfigured(`${keyPath} cannot be sent in ${joinNames(sources, 'and')}. Use up to ${maxKeyLength} ` +
         `characters of ${allowed}.`)
     }
-    if (places.includes('basic:username') && key.includes(':')) {
+    if (sources.includes('basic:username') && key.includes(':')) {
       throw misconfigured(
-        `${place} cannot be the user name of HTTP Basic, which ends at a colon. Use a key without one.`
+        `${keyPath} cannot be the user name of HTTP Basic, which ends at a colon. Use a key without one.`
       )
     }
-    if (!key.startsWith(prefix)) throw misconfigured(`${place} does not start with ${path}.prefix.`)
+    if (!key.startsWith(prefix)) throw misconfigured(`${keyPath} does not start with ${path}.prefix.`)
     // the prefix adds no entropy
-    checkSecret(key.slice(prefix.length), { minBytes: 16, path: place, hint: weakKeyAdvice(path) })
+    checkSecret(key.slice(prefix.length), { minBytes: 16, path: keyPath, hint: weakKeyAdvice(path) })
     const complete = principalAtBoot(principal as PrincipalInput, name, `key ${i + 1} of ${path}.keys`)
     outcomes.set(digest(key), completeOutcome(complete, { credential: null }))
   })
@@ -187,18 +187,18 @@ function weakKeyAdvice (path: string): string {
 }
 
 /** Returns the word in `Authorization` that the key travels with, or `null`. */
-function authorizationWord (places: readonly CredentialSource[]): string | null {
-  const [word] = places.flatMap(
-    place => /^authorization:(.*)$/.exec(place)?.[1] ?? (place === 'basic:username' ? 'Basic' : [])
+function authorizationWord (sources: readonly CredentialSource[]): string | null {
+  const [word] = sources.flatMap(
+    source => /^authorization:(.*)$/.exec(source)?.[1] ?? (source === 'basic:username' ? 'Basic' : [])
   )
   return word ?? null
 }
 
 /** Returns the challenge for every failure. A key that travels as Bearer has the one that RFC 6750, 3, requires. */
-function createChallenge ({ challenge, places, realm }: ApiKeySettings, name: string): WriteChallenge {
-  if (places.includes('bearer')) return bearerChallenge(realm ?? name)
+function createChallenge ({ challenge, sources, realm }: ApiKeySettings, name: string): WriteChallenge {
+  if (sources.includes('bearer')) return bearerChallenge(realm ?? name)
   const params = Object.freeze({ realm: realm ?? (challenge === null ? name : undefined) })
-  const fixed = Object.freeze({ scheme: challenge ?? authorizationWord(places) ?? 'APIKey', params })
+  const fixed = Object.freeze({ scheme: challenge ?? authorizationWord(sources) ?? 'APIKey', params })
   // a 403 is not answered with another key
   return fixedChallenge(({ code }) => code === 'AUTH_ACCESS_DENIED' ? null : fixed)
 }

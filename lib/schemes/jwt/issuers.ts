@@ -132,10 +132,10 @@ function givenKeys (keys: unknown, algorithms: readonly Algorithm[] | null, path
  * halves were published.
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
-export function checkGuessable ({ key, algorithm }: VerificationKey, place: string): void {
-  if (isSymmetric(algorithm)) checkSecret(key.export(), { minBytes: minSecretBytes(algorithm), path: place })
+export function checkGuessable ({ key, algorithm }: VerificationKey, path: string): void {
+  if (isSymmetric(algorithm)) checkSecret(key.export(), { minBytes: minSecretBytes(algorithm), path })
   else if (isKnown(key.export({ type: 'spki', format: 'der' }))) {
-    throw misconfigured(`${place} is a published sample whose private key is public, so anybody could sign tokens. ` +
+    throw misconfigured(`${path} is a published sample whose private key is public, so anybody could sign tokens. ` +
       'Generate a key pair.')
   }
 }

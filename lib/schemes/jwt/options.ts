@@ -14,7 +14,7 @@ import type { KeyResolver, StaticKeys } from '../../jose/keyring.js'
 import { isKeysUrl, parseAgent, parseHosts } from '../../jose/remote/fetch-json.js'
 import type { RemoteOptions } from '../../jose/remote/remote-keys.js'
 import { decorateOption } from '../../kit/principal.js'
-import { parsePlaces } from '../../kit/read-credential.js'
+import { parseSources } from '../../kit/read-credential.js'
 import type { Source } from '../../kit/read-credential.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
@@ -172,7 +172,7 @@ export interface IssuerSettings {
 
 /** {@link JwtOptions}, parsed and complete. */
 export interface JwtSettings extends Source {
-  readonly places: readonly CredentialSource[]
+  readonly sources: readonly CredentialSource[]
   readonly realm: string
   readonly clock: ClockRules
   readonly typ: string | null
@@ -201,7 +201,7 @@ export interface JwtSettings extends Source {
 export type RemoteSettings = Pick<RemoteOptions, 'cooldown' | 'staleFor' | 'insecureHosts' | 'agent'>
 
 const common = {
-  from: (value = 'bearer', option) => parsePlaces(value, option),
+  from: (value = 'bearer', option) => parseSources(value, option),
   realm: optional(text, null),
   clockTolerance: optional(duration({ max: 600, reason: 'Set the clocks instead.' }), 0),
   maxTokenAge: optional(duration({ positive: true, reason: 'It would refuse every token.' }), null),

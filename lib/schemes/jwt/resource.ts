@@ -73,7 +73,7 @@ const wellKnown = '/.well-known/oauth-protected-resource'
  * @throws {AuthError} `AUTH_MISCONFIGURED` if the audience or an issuer is not a URL, or the document cannot be served.
  */
 export function createResource (settings: ResourceSettings, scheme: JwtSettings): ProtectedResource {
-  const { issuers, places, path, remote } = scheme
+  const { issuers, sources, path, remote } = scheme
   const option = `The option ${path}.resource`
   if (typeof issuers === 'function') {
     throw misconfigured(`${option} needs the issuers as a list: the document names them.`)
@@ -86,7 +86,7 @@ export function createResource (settings: ResourceSettings, scheme: JwtSettings)
     authorization_servers: authorizationServers,
     // RFC 9728, 3.2: parameters without values are left out
     ...settings.scopes === null || settings.scopes.length === 0 ? {} : { scopes_supported: settings.scopes },
-    bearer_methods_supported: bearerMethods(places),
+    bearer_methods_supported: bearerMethods(sources),
     ...settings.name === null ? {} : { resource_name: settings.name },
     ...settings.documentation === null ? {} : { resource_documentation: settings.documentation }
   })
@@ -138,9 +138,9 @@ function issuerUrl (issuer: string | null, insecureHosts: readonly string[], pat
 }
 
 /** Returns the methods of RFC 6750 by which clients may send a token (RFC 9728, 2). */
-function bearerMethods (places: readonly CredentialSource[]): readonly string[] {
+function bearerMethods (sources: readonly CredentialSource[]): readonly string[] {
   const methods = [
-    ...places.includes('bearer') ? ['header'] : [], ...places.includes('query:access_token') ? ['query'] : []
+    ...sources.includes('bearer') ? ['header'] : [], ...sources.includes('query:access_token') ? ['query'] : []
   ]
   return Object.freeze(methods)
 }

@@ -4,7 +4,7 @@ import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme
 import { isSymmetric } from '../../jose/algorithms.js'
 import { isKeysUrl } from '../../jose/remote/fetch-json.js'
 import { bearerChallenge } from '../../kit/challenge.js'
-import { markAmbient, traits } from '../../kit/sources.js'
+import { markAmbient, describeSources } from '../../kit/sources.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
 import { report } from '../../util/reports.js'
 import { TokenAuthenticator } from './authenticate.js'
@@ -58,7 +58,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
       : createChecks(app, name, { settings, context, isOfAnother })
     const authenticator = new TokenAuthenticator({ name, settings, trusted: issuers, own: checks?.own ?? null })
     const scheme: Scheme = {
-      ...traits(settings.places, 'JWT'),
+      ...describeSources(settings.sources, 'JWT'),
       ...settings.openapi === null ? {} : { openapi: settings.openapi },
       reportsAuthTime: true,
       accepts: acceptsOf(settings),
@@ -66,7 +66,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
       decorate: settings.decorate,
       ...loadOf(settings, checks),
       ...checks === null ? {} : { delegated: settings.delegated },
-      authenticate: markAmbient(settings.places, request => authenticator.authenticate(request)),
+      authenticate: markAmbient(settings.sources, request => authenticator.authenticate(request)),
       challenge: bearerChallenge(settings.realm, { descriptions, resourceMetadata: resource?.metadataUrl ?? null })
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
@@ -105,14 +105,14 @@ function reportHttp (app: FastifyInstance, { issuers, sign, remote: { insecureHo
     for (const host of insecureHosts) report(app, 'insecure-hosts', `${path}.insecureHosts: ${host}`)
     return
   }
-  for (const { issuer, keys, path: place } of issuers) {
+  for (const { issuer, keys, path: keysPath } of issuers) {
     const isFetched = keys === undefined || isKeysUrl(keys)
     const url = isKeysUrl(keys) ? String(keys).trim() : isFetched || sign !== null ? issuer : null
     // an issuer that signs here may be a text that is no URL
     const [origin, host] = /^http:\/\/([^/?#]+)/i.exec(String(url)) ?? []
     if (host === undefined) continue
     const isAccepted = isFetched && insecureHosts.includes(host.toLowerCase().replace(/:\d+$/, ''))
-    report(app, isAccepted ? 'insecure-hosts' : 'plain-http', `${place}: ${origin}`)
+    report(app, isAccepted ? 'insecure-hosts' : 'plain-http', `${keysPath}: ${origin}`)
   }
 }
 

@@ -233,17 +233,17 @@ function firstSigningKey ({ ring, given }: Trust, path: string): VerificationKey
 }
 
 /** Returns the key of `sign.key` with the algorithm and kid of the key that verifies its signatures. */
-function ownKey (material: unknown, trust: Trust, place: string): VerificationKey {
+function ownKey (material: unknown, trust: Trust, path: string): VerificationKey {
   if (trust.ring === null) {
-    const key = parseVerificationKey(material, { algorithms: trust.algorithms, path: place })
-    checkGuessable(key, place)
+    const key = parseVerificationKey(material, { algorithms: trust.algorithms, path })
+    checkGuessable(key, path)
     return key
   }
-  const { key, signing } = readKey(material, place)
+  const { key, signing } = readKey(material, path)
   const verifier = trust.ring.keys.find(known => known.key.type === key.type && known.key.equals(key))
   if (verifier === undefined) {
     throw misconfigured(
-      `${place} belongs to none of the keys, so the scheme would refuse its own tokens. Add the public key to keys.`
+      `${path} belongs to none of the keys, so the scheme would refuse its own tokens. Add the public key to keys.`
     )
   }
   return { ...verifier, signing }

@@ -7,7 +7,7 @@ import { jwtVerify } from 'jose'
 import t from 'tap'
 import { authFailure } from '../../../lib/errors.js'
 import gatehouse from '../../../lib/index.js'
-import { traits } from '../../../lib/kit/sources.js'
+import { describeSources } from '../../../lib/kit/sources.js'
 import { jwt } from '../../../lib/schemes/jwt/scheme.js'
 import type { JwtCredential, JwtOptions } from '../../../lib/schemes/jwt/scheme.js'
 import type { AuthErrorCode, AuthFailure, Outcome } from '../../../types/outcome.js'
@@ -492,7 +492,7 @@ t.test('treats a token in a cookie as ambient, and forbids caching of one in a q
   t.same((await made({ ...base, from: 'cookie:token' })).openapi, { type: 'apiKey', in: 'cookie', name: 'token' })
   t.equal((await made({ ...base, from: 'query:access_token' })).cacheControl, 'private, no-store')
   t.same((await made({ ...base, from: 'header:x-token' })).openapi, { type: 'apiKey', in: 'header', name: 'x-token' })
-  t.same(traits(['bearer']).openapi, { type: 'http', scheme: 'bearer' })
+  t.same(describeSources(['bearer']).openapi, { type: 'http', scheme: 'bearer' })
   const raw = { raw: { headers: { cookie: `a=b; token=${hsToken()}` }, rawHeaders: [] } } as unknown as FastifyRequest
   t.match(await cookie.authenticate(raw), { kind: 'authenticated' })
 })
