@@ -61,7 +61,7 @@ export class Guard {
   }
 
   /**
-   * Runs both stages. The pass is published once both have succeeded, so that concurrent guards never see each other's
+   * Runs both stages. The pass is set once both have succeeded, so that concurrent guards never see each other's
    * unfinished passes. Resolves only if the request may continue: a function of the application may have called it.
    * @throws the error for Fastify, if the request was refused; if the response was sent, once it has ended.
    */
@@ -72,7 +72,7 @@ export class Guard {
     const first = await this.#enter(policy, reply, state)
     const end = isPass(first) ? await this.finish(first, reply) ?? first : first
     if (isPass(end)) {
-      publish(end, reply, state)
+      setPass(end, reply, state)
       state.hookPasses = [...state.hookPasses ?? [], end]
       return
     }
@@ -105,8 +105,8 @@ export class Guard {
     const state = ensureState(reply.request)
     const end = this.#enter(policy, reply, state)
     return end instanceof Promise
-      ? end.then(settled => publishForRoute(settled, reply, state))
-      : publishForRoute(end, reply, state)
+      ? end.then(settled => setRoutePass(settled, reply, state))
+      : setRoutePass(end, reply, state)
   }
 
   /** Runs the second stage for a route whose first stage passed for exactly this policy. */
@@ -125,7 +125,7 @@ export class Guard {
   async #repeatRoute (policy: Policy, reply: FastifyReply, state: RequestState): Promise<Ended | null> {
     const end = await this.#enter(policy, reply, state)
     if (!isPass(end)) return end
-    publishForRoute(end, reply, state)
+    setRoutePass(end, reply, state)
     return await this.finish(end, reply)
   }
 
@@ -237,7 +237,7 @@ function isPass (end: Pass | Ended): end is Pass {
 }
 
 /** Shows a pass in `request.auth` and `request.principal`, and removes the headers of another guard's refusal. */
-function publish (pass: Pass, reply: FastifyReply, state: RequestState): void {
+function setPass (pass: Pass, reply: FastifyReply, state: RequestState): void {
   state.undo?.run()
   state.undo = null
   if (isObserved('authenticated')) publishIdentities(pass, state)
@@ -275,10 +275,10 @@ function publishIdentities ({ identities }: Pass, { pass: previous, request }: R
   }
 }
 
-/** Publishes the pass of a route's own guard, which the second stage requires. Returns a refusal as it is. */
-function publishForRoute (end: Pass | Ended, reply: FastifyReply, state: RequestState): Ended | null {
+/** Sets the pass of a route's own guard, which the second stage requires. Returns a refusal as it is. */
+function setRoutePass (end: Pass | Ended, reply: FastifyReply, state: RequestState): Ended | null {
   if (!isPass(end)) return end
-  publish(end, reply, state)
+  setPass(end, reply, state)
   state.routePass = end
   return null
 }
