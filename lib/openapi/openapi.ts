@@ -30,17 +30,17 @@ const hidden: object = { hide: true }
  * Adds the policies of an application to the documents of all registrations of `@fastify/swagger`.
  *
  * `@fastify/swagger` passes a document only to the `swaggerTransform` of a route, and ours on a route of the
- * application would replace the application's own `transform`. So each registration gets a carrier: a hidden route
- * before those of the application, which no request reaches and whose transform completes the document.
+ * application would replace the application's own `transform`. So each registration gets a hidden route
+ * of ours before those of the application, which no request reaches and whose transform completes the document.
  */
 export class OpenApi {
   readonly #app: FastifyInstance
   readonly #key: symbol
   readonly #options: DocumentOptions
   #routes: Described[] = []
-  #carriers = 0
-  /** The number of registrations that have a carrier, by the instance on which they are registered. */
-  readonly #carried = new WeakMap<FastifyInstance, number>()
+  #hiddenRoutes = 0
+  /** The number of registrations that have a hidden route, by the instance on which they are registered. */
+  readonly #prepared = new WeakMap<FastifyInstance, number>()
   readonly #begun = new WeakSet<OpenApiDocument>()
   readonly #warned = new Set<string>()
   #watched: WatchedRoutes | null = null
@@ -52,15 +52,15 @@ export class OpenApi {
     this.#options = options
   }
 
-  /** Declares the carriers of the registrations so far. */
+  /** Declares the hidden routes of the registrations so far. */
   begin (): void {
-    this.#carry(this.#app)
+    this.#prepare(this.#app)
   }
 
-  /** Records a route in `onRoute`. Returns false for a carrier, which is not a route of the application. */
+  /** Records a route in `onRoute`. Returns false for a hidden route of ours. */
   note (context: FastifyInstance, options: RouteDeclaration): boolean {
     if (isObject(options.config) && options.config.swaggerTransform === this.#begin) return false
-    this.#carry(context)
+    this.#prepare(context)
     this.#routes.push({ context, options, seenBy: registrations(context) })
     return true
   }
@@ -80,26 +80,26 @@ export class OpenApi {
     this.#routes = this.#routes.filter(({ seenBy }) => seenBy > 0)
   }
 
-  /** Declares a carrier if a registration in the lineage of an instance has none. */
-  #carry (context: FastifyInstance): void {
-    const open = lineage(context).filter(instance => registrationsOn(instance) > (this.#carried.get(instance) ?? 0))
+  /** Declares a hidden route if a registration in the lineage of an instance has none. */
+  #prepare (context: FastifyInstance): void {
+    const open = lineage(context).filter(instance => registrationsOn(instance) > (this.#prepared.get(instance) ?? 0))
     if (open.length === 0) return
-    for (const instance of open) this.#carried.set(instance, registrationsOn(instance))
-    this.#carriers += 1
+    for (const instance of open) this.#prepared.set(instance, registrationsOn(instance))
+    this.#hiddenRoutes += 1
     const config: object = { swaggerTransform: this.#begin }
     context.route({
       method: 'GET',
       // the router never looks up a path with a question mark
-      url: `/?gatehouse-openapi-${this.#carriers}`,
+      url: `/?gatehouse-openapi-${this.#hiddenRoutes}`,
       exposeHeadRoute: false,
       schema: hidden,
       config,
-      onError: seen,
-      handler: carrierHandler
+      onError: seenMark,
+      handler: hiddenHandler
     })
   }
 
-  /** Begins to complete a document. It is the transform of the carriers. */
+  /** Begins to complete a document. It is the transform of the hidden routes. */
   readonly #begin = ({ openapiObject }: Transformed): object => {
     if (openapiObject === undefined) this.#refuseOldVersion()
     else if (!this.#begun.has(openapiObject)) this.#complete(openapiObject)
@@ -230,8 +230,8 @@ function isHidden ({ schema }: RouteDeclaration): boolean {
   return isObject(schema) && schema.hide === true
 }
 
-/** Marks a carrier as a known route, for the checks at boot. */
-const seen = Object.defineProperty((): void => {}, 'name', { value: seenName })
+/** Marks a hidden route as known, for the checks at boot. */
+const seenMark = Object.defineProperty((): void => {}, 'name', { value: seenName })
 
-/** Does nothing, because no request reaches a carrier. */
-const carrierHandler = (): void => {}
+/** Does nothing, because no request reaches a hidden route. */
+const hiddenHandler = (): void => {}

@@ -269,10 +269,10 @@ t.test('What is the application\'s stays as it was', async t => {
   })
 
   await t.test('defaults may be set after it, and foreign routes still stop the boot', async t => {
-    const carriers: RouteOptions[] = []
+    const declared: RouteOptions[] = []
     const { app } = await start(t, async app => {
       await registerSwagger(app)
-      app.addHook('onRoute', route => { carriers.push(route) })
+      app.addHook('onRoute', route => { declared.push(route) })
     })
     group(app, { roles: 'clerk' })
     route(app, [], '/a')
@@ -283,10 +283,10 @@ t.test('What is the application\'s stays as it was', async t => {
       t.equal((await app.inject(url)).statusCode, 404, url)
     }
     t.strictSame(summary(await documentOf(t, app)), { '/a': a })
-    const [carrier] = carriers
-    t.match(carrier?.url, '/?gatehouse-openapi-1')
-    for (const run of [carrier?.handler, carrier?.onError]) {
-      t.equal(Reflect.apply(run as () => void, app, []), undefined, 'a carrier does nothing')
+    const [hidden] = declared
+    t.match(hidden?.url, '/?gatehouse-openapi-1')
+    for (const run of [hidden?.handler, hidden?.onError]) {
+      t.equal(Reflect.apply(run as () => void, app, []), undefined, 'a hidden route does nothing')
     }
     await assertBootFails(
       t,
