@@ -125,7 +125,7 @@ function wire (app: FastifyInstance, parts: Parts, options: Options): void {
     rows: () => auditRows(registry.routes, stage),
     schemes: () => schemeSummaries(schemes.values()),
     roles: () => roleSummaries(guard.permissions),
-    holdDoctor: () => { parts.doctor.hold() },
+    allowBoot: () => { parts.doctor.allowBoot() },
     examine: async () => await parts.doctor.examine()
   })
 }

@@ -14,7 +14,7 @@ export interface Registration {
   schemes (): readonly SchemeSummary[]
   roles (): readonly RoleSummary[]
   /** Lets the application boot even if its doctor finds something that is refused in production. */
-  holdDoctor (): void
+  allowBoot (): void
   /** Returns the findings of the doctor, once the application is ready. */
   examine (): Promise<readonly Finding[]>
 }

@@ -15,7 +15,7 @@ export async function doctor (args: readonly string[]): Promise<Output> {
     app,
     async registrations => (await Promise.all(registrations.map(each => each.examine()))).flat(),
     // The command shows what would stop the boot.
-    registration => { registration.holdDoctor() }
+    registration => { registration.allowBoot() }
   )
   const isDangerous = findings.some(({ severity, ignored }) => severity === 'refused' && ignored === null)
   const text = values['json'] === true ? JSON.stringify(findings, null, 2) : writeFindings(findings)

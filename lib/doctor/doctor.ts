@@ -15,6 +15,7 @@ import { policyData } from '../policy/words.js'
 import type { Stage } from '../routes/hooks.js'
 import { takeSharedSecrets } from '../secrets/secret-uses.js'
 import { describeValue } from '../util/describe.js'
+import { trustProxyOf } from '../util/fastify.js'
 import { deepFreeze } from '../util/objects.js'
 import { object, optional, readOptions, type Parser } from '../util/options.js'
 import { backingOf, type InfoClient, reportsOf } from '../util/reports.js'
@@ -71,7 +72,7 @@ export class Doctor {
   #sharedSecrets: readonly string[] = []
   /** The routes of {@link Doctor.noteLogin}. */
   readonly #unlimitedLogins: string[] = []
-  #isHeld = false
+  #isBootAllowed = false
 
   constructor (subject: Subject, ignored: Ignored) {
     this.#subject = subject
@@ -101,8 +102,8 @@ export class Doctor {
   }
 
   /** Lets the application boot even if a finding is refused in production, because the command shows all findings. */
-  hold (): void {
-    this.#isHeld = true
+  allowBoot (): void {
+    this.#isBootAllowed = true
   }
 
   /**
@@ -112,7 +113,7 @@ export class Doctor {
   checkBoot (): void {
     const { app } = this.#subject
     this.#sharedSecrets = takeSharedSecrets(app)
-    if (this.#isHeld) return
+    if (this.#isBootAllowed) return
     const isProduction = process.env.NODE_ENV === 'production'
     const found = this.findings().filter(({ id }) => {
       const { at } = descriptions[id]
@@ -229,17 +230,6 @@ function otherOrigins ({ schemes, oauthIssuer }: Subject): readonly string[] {
 
 function isWebUrl (text: string): boolean {
   return /^https?:\/\//i.test(text) && URL.canParse(text)
-}
-
-type InternalOptions = Readonly<Record<symbol, { readonly trustProxy?: unknown } | undefined>>
-
-/** Returns the option, or `undefined` where it cannot be found: Fastify has no public property for it. */
-function trustProxyOf (app: FastifyInstance): unknown {
-  for (let at: object | null = app; at !== null; at = Object.getPrototypeOf(at) as object | null) {
-    const key = Object.getOwnPropertySymbols(at).find(symbol => symbol.description === 'fastify.options')
-    if (key !== undefined) return (at as InternalOptions)[key]?.trustProxy
-  }
-  return undefined
 }
 
 /** An origin that no application allows on purpose (RFC 2606). */

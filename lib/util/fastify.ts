@@ -23,3 +23,13 @@ export function lineage (context: FastifyInstance): readonly FastifyInstance[] {
   }
   return all
 }
+
+type InternalOptions = Readonly<Record<symbol, { readonly trustProxy?: unknown } | undefined>>
+
+/** Returns the option `trustProxy`, or `undefined` if it cannot be found: Fastify has no public property for it. */
+export function trustProxyOf (app: FastifyInstance): unknown {
+  const [options] = lineage(app).flatMap(instance => Object.getOwnPropertySymbols(instance)
+    .filter(symbol => symbol.description === 'fastify.options')
+    .map(symbol => (instance as unknown as InternalOptions)[symbol]))
+  return options?.trustProxy
+}
