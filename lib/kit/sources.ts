@@ -35,7 +35,7 @@ export function sourcesOf ({ sources, openapi }: Scheme): readonly string[] {
 const browserWords = /^authorization:(?:basic|digest|negotiate|ntlm)$/i
 
 /** Returns true for a source that browsers send automatically. */
-export function isSentByBrowsers (source: string): boolean {
+function isSentByBrowsers (source: string): boolean {
   return /^(?:cookie:|basic:|header:cookie$)/i.test(source) || browserWords.test(source)
 }
 

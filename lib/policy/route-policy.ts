@@ -107,7 +107,7 @@ interface RouteShape {
  * `preHandler`, answers it: so the guard of this route waits until all hooks of its context have run. A
  * request that cors does not answer is refused as on any route.
  */
-export function isPreflight (server: FastifyInstance, { method, url, schema }: RouteShape): boolean {
+function isPreflight (server: FastifyInstance, { method, url, schema }: RouteShape): boolean {
   return method === 'OPTIONS' && url === `${server.prefix}*` && isObject(schema) && 'hide' in schema &&
     // hasPlugin() alone returns true in every child context too
     server.hasPlugin('@fastify/cors') && server.pluginName.split(' -> ').includes('@fastify/cors')
