@@ -190,15 +190,14 @@ function callOnce (bound: BoundScheme, state: RequestState): Answer | Promise<An
   return state.setAnswer(bound, answer.then(settled => state.setAnswer(bound, settled)))
 }
 
+/** Checks a credential again. One that cannot be checked is due only because it has expired. */
 function recheck (bound: BoundScheme, state: RequestState, known: Authenticated): Answer | Promise<Answer> {
-  const answer = known.recheck ? callScheme(bound, state, known.recheck) : known
-  return answer instanceof Promise ? answer.then(rejectExpired) : rejectExpired(answer)
+  return known.recheck ? callScheme(bound, state, known.recheck) : expiredMeanwhile
 }
 
-function rejectExpired (answer: Answer): Answer {
-  if (answer.kind !== 'authenticated' || !isExpired(answer)) return answer
-  return { kind: 'invalid', detail: 'the credential expired while the request was being received', expired: true }
-}
+const expiredMeanwhile: Invalid = Object.freeze({
+  kind: 'invalid', detail: 'the credential expired while the request was being received', expired: true
+})
 
 /** @param recheck the function of an earlier outcome that checks it again; `null` for the first call. */
 function callScheme (
