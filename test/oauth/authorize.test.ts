@@ -40,6 +40,7 @@ t.test('sends every other mistake to the client, before anybody has to log in', 
     [{ response_mode: 'fragment' }, 'invalid_request'],
     [{ code_challenge: undefined }, 'invalid_request'],
     [{ code_challenge: 'short' }, 'invalid_request'],
+    [{ code_challenge: 'a'.repeat(44) }, 'invalid_request'],
     [{ code_challenge_method: 'plain' }, 'invalid_request'],
     [{ code_challenge_method: undefined }, 'invalid_request'],
     [{ request: 'x' }, 'request_not_supported'],
@@ -49,6 +50,7 @@ t.test('sends every other mistake to the client, before anybody has to log in', 
     [{ prompt: 'none login' }, 'invalid_request'],
     [{ prompt: 'create' }, 'invalid_request'],
     [{ max_age: '-1' }, 'invalid_request'],
+    [{ max_age: '60s' }, 'invalid_request'],
     [{ more: 'x'.repeat(4_000) }, 'invalid_request']
   ]
   for (const [fields, error] of cases) {
