@@ -33,21 +33,17 @@ export async function authorize (server: Server, request: FastifyRequest, reply:
 /**
  * Answers a request that failed before its handler. If the guard has refused the session, nobody is logged in. The
  * client must know of any other error of a request that must show the person nothing (OpenID Connect Core, 3.1.2.1:
- * `prompt=none`); in any other case the person sees it.
+ * `prompt=none`); in any other case the person sees it. The error handler of the pages shows what is thrown here.
  */
 export async function answerRefused (server: Server, error: unknown, reply: FastifyReply): Promise<FastifyReply> {
   const { request } = reply
   const isRefused = error instanceof AuthError && error.statusCode === 401
   const { text } = splitQuery(server, request)
   if (!isRefused && new Parameters(text).get('prompt') !== 'none') return showError(error, reply)
-  try {
-    // undo what the guard has set for its refusal
-    reply.code(200).removeHeader('www-authenticate').removeHeader('retry-after')
-    if (isRefused) return await authorize(server, request, reply)
-    return await answerRequest(server, { reply, text }, async () => { throw error })
-  } catch (thrown) {
-    return showError(thrown, reply)
-  }
+  // undo what the guard has set for its refusal
+  reply.code(200).removeHeader('www-authenticate').removeHeader('retry-after')
+  if (isRefused) return await authorize(server, request, reply)
+  return await answerRequest(server, { reply, text }, async () => { throw error })
 }
 
 /** Characters of a query. With our own parameter, it must fit the path that a login leads back to. */
