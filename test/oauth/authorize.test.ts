@@ -1,4 +1,7 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import t from 'tap'
 import type { ConsentRequest } from '../../lib/oauth/index.js'
@@ -8,6 +11,7 @@ import {
   webSecret
 } from './app.js'
 import { exactly } from '../fixtures/exactly.js'
+import { tracing } from '../fixtures/secrets.js'
 import { secretOf } from '../fixtures/tokens.js'
 
 const clock = movableClock(t)
@@ -178,6 +182,20 @@ t.test('prompt=login and max_age ask for a login once, and accept a later one', 
   })
 })
 
+t.test('a request with characters that browsers encode in a redirect continues after a login', async t => {
+  const app = await serverApp(t)
+  const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', prompt: 'login' }
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const path = `${authorizePath(own)}&note="<`
+  const asking = get({ port, host: '127.0.0.1', path, headers: { accept: 'text/html' }, agent: false })
+  const [{ headers: { location } }] = await once(asking, 'response') as [IncomingMessage]
+  clock.offset += 1_000
+  const { cookie, returnTo } = await login(app, 'ann', String(location).replace('/login', ''))
+  // app.inject encodes the path as a browser does
+  t.match((await visit(app, returnTo, cookie)).params, { code: /./ })
+})
+
 t.test('a request of any length continues after a login, or is refused before it', async t => {
   const app = await serverApp(t)
   const { length } = authorizePath({ state: '' }).replace(/^[^?]*\?/, '')
@@ -238,10 +256,12 @@ t.test('the consent form belongs to one session and one request', async t => {
 })
 
 t.test('denied consent is access_denied', async t => {
-  const app = await serverApp(t)
+  const { logger, lines } = tracing()
+  const app = await serverApp(t, { fastify: { logger } })
   const { cookie } = await login(app)
   const { answer: { body: page } } = await visit(app, authorizePath(), cookie)
   t.match((await decide(app, page, cookie, 'deny')).params, { error: 'access_denied', state: 'a b', iss: origin })
+  t.match(lines(), /"oauth":\{"error":"access_denied","reason":"The person refused"\}.*authorization refused/)
 })
 
 t.test('a remembered consent is asked for again for more scopes, prompt=consent and native clients', async t => {

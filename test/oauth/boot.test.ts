@@ -46,11 +46,12 @@ t.test('wrong options stop the boot with an error that names them', async t => {
 t.test('redirect URIs that are unsafe stop the boot', async t => {
   const wrong = [
     'javascript:alert(1)', 'JavaScript:alert(1)', 'data:text/html,x', 'file:///etc/passwd', 'blob:https://a.test/x',
-    'about:blank', 'vbscript:x', 'http://app.example.com/cb', 'https://app.example.com/cb#x',
-    'https://app.example.com/cb#', '/cb', '', 'https://a b/',
+    'about:blank', 'vbscript:x', 'filesystem:https://a.test/x', 'view-source:https://a.test/x',
+    'http://app.example.com/cb', 'https://app.example.com/cb#x',
+    'https://app.example.com/cb#', '/cb', '', 'https://a b/', 'https://app.example.com/a b',
     'https:login', 'https:/login', 'https:///app.example.com', 'http:localhost/cb',
     'https://user@app.example.com/', 'https://@app.example.com/', 'https://*.example.com/cb',
-    'http://localhost.evil.test/'
+    'http://localhost.evil.test/', 'http://evil-localhost/'
   ]
   for (const uri of wrong) {
     const oauth = { clients: { spa: { redirectUris: [uri] } } }

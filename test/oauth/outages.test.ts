@@ -1,5 +1,6 @@
 import t from 'tap'
 import { memoryStore, type Store } from '../../lib/index.js'
+import { tracing } from '../fixtures/secrets.js'
 import {
   authorizePath, basic, call, codeFor, decide, login, partnerSecret, post, redeem, serverApp, visit
 } from './app.js'
@@ -179,7 +180,8 @@ for (const moment of ['before', 'after'] as const) {
 
   t.test(`a store call that fails ${moment} it was carried out, at each call of clients and consents`, async t => {
     const { store, arm, disarm } = failingStore()
-    const app = await serverApp(t, { store })
+    const { logger, lines } = tracing()
+    const app = await serverApp(t, { store, fastify: { logger } })
     const clients = app.gatehouse.oauth.clients.of(owner)
     const input = { name: 'x', scopes: ['orders:read'], grants: ['client_credentials'] } as const
     const { client: { id } } = await clients.create(input)
@@ -197,7 +199,10 @@ for (const moment of ['before', 'after'] as const) {
     const unknown = `client_${'a'.repeat(22)}`
     t.equal((await post(app, '/oauth/token', { grant_type: 'client_credentials', client_id: unknown })).status, 503)
     arm(1, moment)
-    t.equal((await visit(app, authorizePath({ client_id: unknown }))).status, 503, 'a page, as there is no address')
+    const before = lines().length
+    const { status, answer } = await visit(app, authorizePath({ client_id: unknown }))
+    t.match([status, answer.headers], [503, { 'retry-after': '5' }], 'a page, as there is no address')
+    t.match(lines().slice(before), /"reason":"store: get failed: Error".*the authorization server is unavailable/)
     disarm()
     const again = await post(app, '/oauth/token', { grant_type: 'client_credentials' }, basic('partner', partnerSecret))
     t.equal(again.status, 200)

@@ -41,6 +41,24 @@ t.test('prompt=none tells the client that the application failed, or cannot answ
   }
 })
 
+t.test('a 401 of the application itself is no missing login: nobody gets a code or a login page', async t => {
+  let isOpen = true
+  const app = await serverApp(t, {
+    before: async app => {
+      app.addHook('preHandler', async () => {
+        if (!isOpen) throw Object.assign(new Error('not from here'), { statusCode: 401 })
+      })
+    }
+  })
+  const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb' }
+  const { cookie } = await login(app)
+  t.ok((await visit(app, authorizePath(own), cookie)).params['code'])
+  isOpen = false
+  t.match(await visit(app, authorizePath(own), cookie), { status: 401, location: undefined })
+  const { status, params } = await visit(app, authorizePath({ ...own, prompt: 'none' }), cookie)
+  t.match([status, params], [303, { error: 'invalid_request' }])
+})
+
 t.test('a person with an invalid session counts as logged out, and logs in once', async t => {
   const clock = movableClock(t)
   const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb' }
