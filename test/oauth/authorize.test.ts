@@ -264,6 +264,21 @@ t.test('denied consent is access_denied', async t => {
   t.match(lines(), /"oauth":\{"error":"access_denied","reason":"The person refused"\}.*authorization refused/)
 })
 
+t.test('a remembered consent counts for one person and one client', async t => {
+  const remembering = Object.entries({ ...clients }).map(([id, client]) => [id, { ...client, consent: 'remember' }])
+  const app = await serverApp(t, {
+    plugin: { load: person => ({ ...person, scopes: ['orders:read'], roles: [] }) },
+    oauth: { clients: Object.fromEntries(remembering) }
+  })
+  const [ann, bob] = [await login(app), await login(app, 'bob')]
+  const web = { client_id: 'web', redirect_uri: 'https://web.example.com/cb' }
+  const first = await visit(app, authorizePath(), ann.cookie)
+  t.ok((await decide(app, first.answer.body, ann.cookie)).params['code'])
+  t.ok((await visit(app, authorizePath(), ann.cookie)).params['code'])
+  t.equal((await visit(app, authorizePath(), bob.cookie)).status, 200, 'another person is asked')
+  t.equal((await visit(app, authorizePath(web), ann.cookie)).status, 200, 'another client has to ask')
+})
+
 t.test('a remembered consent is asked for again for more scopes, prompt=consent and native clients', async t => {
   const native = { client_id: 'native', redirect_uri: 'app:/cb' }
   const app = await serverApp(t, {
@@ -274,6 +289,7 @@ t.test('a remembered consent is asked for again for more scopes, prompt=consent 
   t.ok((await decide(app, first.answer.body, cookie)).params['code'])
   t.ok((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).params['code'])
   t.equal((await visit(app, authorizePath({ scope: 'orders:read', prompt: 'consent' }), cookie)).status, 200)
+  t.equal((await visit(app, authorizePath(), cookie)).status, 200, 'one of the two is not remembered')
   const more = await visit(app, authorizePath({ scope: 'orders:write' }), cookie)
   t.equal(more.status, 200)
   t.ok((await decide(app, more.answer.body, cookie)).params['code'])
@@ -389,7 +405,7 @@ t.test('a person without the scopes is refused, and a client without scopes gets
   const { cookie } = await login(app, 'bob')
   t.match((await visit(app, authorizePath(), cookie)).params, { error: 'invalid_scope' })
   const page = await visit(app, authorizePath({ client_id: 'plain' }), cookie)
-  t.match(page.answer.body, /wants to know who you are/)
+  t.match(page.answer.body, /wants to know who you are.*sent to <b>spa\.example\.com<\/b>/)
   t.ok((await decide(app, page.answer.body, cookie)).params['code'])
 })
 
