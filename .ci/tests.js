@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, loadavg } from 'node:os'
 import { resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -34,8 +34,13 @@ const timeout = Math.ceil((process.env.SOAK === 'full' ? 21_600 : 1_200) * (1 + 
 /** The milliseconds that a process has to say which of its tests wait, once its time is over. */
 const grace = 15_000
 const coverageFolder = resolve('.tap/coverage')
+mkdirSync('.tap', { recursive: true })
+/** The folder of the programs that tests bundle, so that each is bundled once. */
+const programs = mkdtempSync(resolve('.tap/programs-'))
+process.once('exit', () => { rmSync(programs, { recursive: true, force: true }) })
 const environment = {
   ...process.env,
+  PROGRAMS_FOLDER: programs,
   TAP_OMIT_VERSION: '1',
   TAP_TIMEOUT: String(timeout),
   ...coverage && { COVERAGE_FOLDER: coverageFolder }

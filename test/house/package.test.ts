@@ -5,7 +5,7 @@ import { manifest, packAndInstall } from './packed.js'
 import { firstExample, start } from './readme.js'
 import { run } from './run.js'
 import { root } from '../fixtures/root.js'
-import { size } from '../fixtures/size.js'
+import { onlyInSoak } from '../fixtures/size.js'
 
 const { stage, tarball, consumer, installed: how } = await packAndInstall()
 const installed = join(consumer, 'node_modules/fastify-gatehouse')
@@ -70,7 +70,7 @@ t.test('publint finds no problem in the tarball', async t => {
 })
 
 /** attw resolves every entry point with an older compiler, for each kind of resolution. */
-const skipAttw = size<string | false>({ test: 'npm run test:soak runs attw', short: false, full: false })
+const skipAttw = onlyInSoak('runs attw')
 
 t.test('attw finds no problem in the tarball', { skip: skipAttw }, async t => {
   const options = ['--profile', 'esm-only', '--no-definitely-typed', '--no-emoji']
@@ -103,7 +103,10 @@ t.test('require returns the same as import, and Fastify accepts it directly', as
   t.equal(stdout.trim(), '0', output)
 })
 
-t.test('an application that esbuild bundles as CommonJS runs', async t => {
+/** Each takes seconds of a compiler or of a bundler. */
+const skipOtherBuilds = onlyInSoak('builds applications in other ways')
+
+t.test('an application that esbuild bundles as CommonJS runs', { skip: skipOtherBuilds }, async t => {
   writeFileSync(join(consumer, 'bundled.js'), `
     import Fastify from 'fastify'
     import authPlugin, { jwt, session } from 'fastify-gatehouse'
@@ -197,7 +200,7 @@ t.test('an application compiles with skipLibCheck off, and typos in it do not', 
 })
 
 /** The older compiler takes three times as long. */
-const skipOld = size<string | false>({ test: 'npm run test:soak runs TypeScript 5.9', short: false, full: false })
+const skipOld = onlyInSoak('runs TypeScript 5.9')
 
 t.test('an application compiles with TypeScript 5.9', { skip: skipOld }, async () => {
   await compile('typed-5.9', application, { version: 5.9, checkPackages: true })
@@ -260,7 +263,9 @@ export const login = {
 } satisfies OidcLoginOptions
 `
 
-t.test('the compiler writes declarations for an application that exports its instances', async () => {
+t.test('the compiler writes declarations for an application that exports its instances', {
+  skip: skipOtherBuilds
+}, async () => {
   await compile('declared', exported)
 })
 
@@ -268,7 +273,7 @@ t.test('TypeScript 5.9 writes these declarations too', { skip: skipOld }, async 
   await compile('declared-5.9', exported, { version: 5.9 })
 })
 
-t.test('TypeScript output in CommonJS runs', async t => {
+t.test('TypeScript output in CommonJS runs', { skip: skipOtherBuilds }, async t => {
   await compile('common', `
 import Fastify from 'fastify'
 import authPlugin, { apiKey } from 'fastify-gatehouse'

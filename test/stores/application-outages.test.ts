@@ -1,5 +1,5 @@
 import t from 'tap'
-import { size } from '../fixtures/size.js'
+import { onlyInSoak, size } from '../fixtures/size.js'
 import { checkOutage } from './fixtures/application-outage.js'
 import { noRedisServer, redisServer } from './fixtures/outages.js'
 import { postgresServer } from './fixtures/postgres-server.js'
@@ -32,7 +32,7 @@ t.test('two applications with Redis killed under load refuse within the stalenes
 })
 
 t.test('two applications with an emptied Redis refuse what it does not know, and accept new logins', {
-  skip: withoutRedis
+  skip: onlyInSoak('empties Redis') || withoutRedis
 }, async t => {
   const server = await redisServer()
   t.teardown(server.end)
