@@ -132,7 +132,8 @@ export const descriptions: Readonly<Record<FindingId, Description>> = {
     at: 'boot',
     what: 'this public path opens no route',
     why: 'It may be misspelled, and opens whatever route is added there later.',
-    fix: 'Correct it, or remove it from publicPaths.'
+    fix: 'Correct it, or remove it from publicPaths. It opens no route that has a config.auth or a group default. If ' +
+      "it ends with '/*', it opens no route with parameters either: list those by their own patterns."
   },
   'unused-scheme': {
     severity: 'warned',

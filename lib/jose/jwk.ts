@@ -1,6 +1,7 @@
 import type { JsonWebKey, KeyObject } from 'node:crypto'
 import type { PublicJwk, PublicJwkSet } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
+import { howToFixSecret } from '../secrets/check-secret.js'
 import { joinNames } from '../util/describe.js'
 import {
   type Algorithm, algorithmNames, createSignatureCheck, fits, isAlgorithm, isSymmetric, minSecretBytes,
@@ -142,8 +143,9 @@ function checkStrength (key: KeyObject, algorithm: Algorithm, path: string): voi
   const least = minSecretBytes(algorithm)
   const { symmetricKeySize, asymmetricKeyDetails: { modulusLength, publicExponent } = {} } = key
   if (symmetricKeySize !== undefined && symmetricKeySize < least) {
+    const bytes = least > 32 ? ` --bytes ${least}` : ''
     throw misconfigured(`${path} is too short: ${algorithm} needs at least ${least} bytes (RFC 7518, 3.2), and it ` +
-      `has ${symmetricKeySize}.`)
+      `has ${symmetricKeySize}. ${howToFixSecret}${bytes}`)
   }
   if (modulusLength !== undefined && (modulusLength < 2048 || modulusLength > maxModulus)) {
     throw misconfigured(`${path} is an RSA key of ${modulusLength} bits; at least 2048 are needed (RFC 7518, 3.3), ` +
