@@ -113,8 +113,9 @@ function resourceOf (issuers: readonly IssuerSettings[], option: string): Resour
   const url = identifier === undefined ? 'is missing' : sourceUrl(identifier, [])
   const problem = url instanceof URL ? (String(identifier).includes('#') ? 'must not have a fragment' : null) : url
   if (problem !== null || !(url instanceof URL)) {
+    const which = identifier === undefined ? 'It' : `'${identifier}'`
     throw misconfigured(
-      `${option} describes the first audience, which must be its https URL (RFC 9728, 1.2): it ${problem}.`
+      `${option} needs the URL of this application as the first audience (RFC 9728, 1.2). ${which} ${problem}.`
     )
   }
   const other = issuers.find(({ audience }) => audience !== null && !audience.includes(String(identifier)))
