@@ -8,9 +8,9 @@ const specs = {
   PS256: { digest: 'sha256', make: rsa },
   PS384: { digest: 'sha384', make: rsa },
   PS512: { digest: 'sha512', make: rsa },
-  ES256: { digest: 'sha256', make: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }) },
-  ES384: { digest: 'sha384', make: () => generateKeyPairSync('ec', { namedCurve: 'P-384' }) },
-  ES512: { digest: 'sha512', make: () => generateKeyPairSync('ec', { namedCurve: 'P-521' }) },
+  ES256: { digest: 'sha256', make: (): KeyPair => generateKeyPairSync('ec', { namedCurve: 'P-256' }) },
+  ES384: { digest: 'sha384', make: (): KeyPair => generateKeyPairSync('ec', { namedCurve: 'P-384' }) },
+  ES512: { digest: 'sha512', make: (): KeyPair => generateKeyPairSync('ec', { namedCurve: 'P-521' }) },
   EdDSA: { digest: null, make: ed25519 },
   Ed25519: { digest: null, make: ed25519 }
 } as const

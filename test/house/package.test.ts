@@ -63,6 +63,13 @@ t.test('an import loads a few files, and each module is in one file, which maps 
   t.strictSame(modules.filter((each, i) => modules.indexOf(each) !== i), [])
 })
 
+t.test('the declarations name no inferred type of Node, which other versions may not have', async t => {
+  const folder = join(installed, 'dist')
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.d.ts'))
+  t.ok(files.length > 100)
+  t.strictSame(files.filter(name => readFileSync(join(folder, name), 'utf8').includes('import("crypto")')), [])
+})
+
 t.test('publint finds no problem in the tarball', async t => {
   const { code, output } = await run('publint', ['run', '--strict', tarball], stage)
   t.equal(code, 0, output)
