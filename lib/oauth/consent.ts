@@ -228,7 +228,8 @@ export function consentsOf (server: Server, owner: StoreOwner): OwnerConsents {
       .filter(each => each.issuer === issuer)
       .map(({ client, scopes, givenAt }) => deepFreeze({ client, scopes, givenAt }))
       .sort((a, b) => b.givenAt.localeCompare(a.givenAt)),
-    remove: async (client: string) => await store.take(kind, idOf(server, owner, client)) !== null
+    remove: async (client: string) =>
+      typeof client === 'string' && await store.take(kind, idOf(server, owner, client)) !== null
   })
 }
 

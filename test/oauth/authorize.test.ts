@@ -299,6 +299,7 @@ t.test('a remembered consent is asked for again for more scopes, prompt=consent 
   const scopes = exactly('orders:read', 'orders:write')
   t.match(await consents.of(owner).list(), [{ client: 'spa', scopes, givenAt: /Z$/ }])
   t.equal(await consents.of({ realm: 'web', id: 'bob' }).remove('spa'), false)
+  for (const client of [1n, ['spa'], undefined] as never[]) t.equal(await consents.of(owner).remove(client), false)
   t.equal(await consents.of(owner).remove('spa'), true)
   t.equal((await visit(app, authorizePath(), cookie)).status, 200)
   for (let i = 0; i < 2; i++) {
