@@ -3,7 +3,9 @@ import type {
   Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Unavailable
 } from '../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
-import { AuthError, defaultRetryAfter } from '../errors.js'
+import { AuthError, defaultRetryAfter, internalError } from '../errors.js'
+import { describeValue, didYouMean, joinNames } from '../util/describe.js'
+import { hasFields, isObject } from '../util/objects.js'
 
 /** The outcome if the request has no credential of the scheme: the guard tries the next scheme. */
 export const absent: Absent = Object.freeze({ kind: 'absent' })
@@ -61,7 +63,39 @@ export function authenticated<P extends PrincipalInput, C = null> (
   principal: P, details?: AuthenticatedDetails<C>
 ): Authenticated<PrincipalFrom<P>, C>
 export function authenticated (principal: PrincipalInput, details: AuthenticatedDetails<unknown> = {}): Authenticated {
+  checkNames(details)
   return new Valid(principal as Principal, details)
+}
+
+const detailNames: readonly string[] = [
+  'owner', 'delegated', 'credential', 'ambient', 'authenticatedAt', 'expiresAt', 'onRevoked', 'recheck', 'rateLimit',
+  'headers'
+] satisfies ReadonlyArray<keyof AuthenticatedDetails<unknown>>
+
+/** Fields of an outcome that are no details. Another outcome may be given in place of details. */
+const otherNames: readonly string[] = ['kind', 'principal']
+
+/**
+ * Checks that a misspelled `expiresAt`, or a Date in place of the details, is not ignored.
+ * @throws {AuthError} `AUTH_FAULT`
+ */
+function checkNames (details: unknown): void {
+  if (!isObject(details) || !hasFields(details)) {
+    throw internalError('the details of authenticated() must be an object, such as { expiresAt }. Got ' +
+      describeValue(details))
+  }
+  for (const name of Object.keys(details)) {
+    if (detailNames.includes(name) || otherNames.includes(name)) continue
+    throw internalError(`authenticated() has no detail ${describeValue(name)}.${didYouMean(name, detailNames)} ` +
+      `Known: ${joinNames(detailNames, 'and')}`)
+  }
+}
+
+/** Creates an outcome as {@link authenticated} does, for a scheme whose details the compiler has checked. */
+export function validOutcome<P extends Principal, C> (
+  principal: P, details: AuthenticatedDetails<C>
+): Authenticated<P, C> {
+  return new Valid(principal, details) as Authenticated<Principal, unknown> as Authenticated<P, C>
 }
 
 /** The outcome for a valid credential. A class, so that the guard knows at a glance that no field is missing. */

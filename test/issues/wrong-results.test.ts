@@ -128,6 +128,23 @@ t.test('refuses scopes of a frozen principal that are no texts, as of any other'
   }
 })
 
+t.test('names a misspelled detail of authenticated(), without which a credential would never expire', async t => {
+  const soon = new Date(Date.now() - 1)
+  for (const [details, reason] of [
+    [{ expiresat: soon }, /^authenticated\(\) has no detail 'expiresat'\. Did you mean 'expiresAt'\? Known: owner, /],
+    [{ end: soon }, /^authenticated\(\) has no detail 'end'\. Known: owner, .* and headers$/],
+    [soon, /^the details of authenticated\(\) must be an object, such as \{ expiresAt \}\. Got an object$/],
+    [null, /^the details of authenticated\(\) must be an object, such as \{ expiresAt \}\. Got null$/],
+    ['soon', /^the details of authenticated\(\) must be .* Got 'soon'$/],
+    [new Map(), /^the details of authenticated\(\) must be an object/]
+  ] as const) {
+    t.match(await answer(own(() => authenticated({ id: 'ann' }, details as never))), { status: 500, reason })
+  }
+  const outcome = authenticated({ id: 'ann' }, { expiresAt: soon })
+  t.match(await answer(own(() => authenticated({ id: 'bob' }, outcome as never))), { status: 401 }, 'those of another')
+  t.match(await answer(own(() => authenticated({ id: 'bob' }, { expiresAt: soon }))), { status: 401 })
+})
+
 t.test('refuses a time of authentication in the future, which would meet every maxAge', async t => {
   const at = (ms: number) => own(() => authenticated({ id: 'ann' }, { authenticatedAt: new Date(ms) }))
   const now = Date.now()

@@ -6,7 +6,7 @@ import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../../type
 import type { CredentialSource, Features, Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import { bearerChallenge, fixedChallenge, type WriteChallenge } from '../../kit/challenge.js'
-import { authenticated, completeOutcome, foreign, invalid } from '../../kit/outcome.js'
+import { completeOutcome, foreign, invalid, validOutcome } from '../../kit/outcome.js'
 import { answeredPrincipal, principalAtBoot, realmsOf } from '../../kit/principal.js'
 import { markAmbient, describeSources } from '../../kit/sources.js'
 import { checkSecret } from '../../secrets/check-secret.js'
@@ -75,7 +75,7 @@ const maxKeyLength = 1024
 function authenticateWith (verify: Verify, settings: ApiKeySettings): Scheme['authenticate'] {
   const form = createFormCheck(settings)
   const judge = (principal: Principal | null): Outcome<Principal, null> =>
-    principal === null ? unknownKey : authenticated(principal, { credential: null })
+    principal === null ? unknownKey : validOutcome(principal, { credential: null })
   return request => {
     const key = settings.take(request)
     if (typeof key !== 'string') return key

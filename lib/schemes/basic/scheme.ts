@@ -4,7 +4,7 @@ import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../../type
 import type { Guesses, Load, Scheme, SchemeFactory } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import { fixedChallenge } from '../../kit/challenge.js'
-import { authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
+import { invalid, unavailableOr, validOutcome } from '../../kit/outcome.js'
 import { answeredPrincipal } from '../../kit/principal.js'
 import { maxPasswordBytes, parseUserPass, readAuthorization, type UserPass } from '../../kit/read-credential.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
@@ -86,7 +86,7 @@ function createScheme<P extends PrincipalInput> (
   const judge = (principal: PrincipalFrom<P> | null): Outcome<PrincipalFrom<P>, null> =>
     principal === null
       ? invalid('the user name or the password is wrong')
-      : authenticated(principal, { credential: null, authenticatedAt: new Date() })
+      : validOutcome(principal, { credential: null, authenticatedAt: new Date() })
   const check = (username: string, request: FastifyRequest, run: () => ReturnType<Verify<PrincipalFrom<P>>>) =>
     guesses.attempt(request, username, async () => run())
       .then(guess => guess.kind === 'checked' ? judge(guess.result) : guess, busy)

@@ -7,7 +7,7 @@ import type { VerificationKey } from '../../jose/jwk.js'
 import { isCompact, parseCompact, parseMembers, signatureProblem } from '../../jose/jws.js'
 import type { CompactJws, JoseHeader } from '../../jose/jws.js'
 import type { FoundKey } from '../../jose/remote/remote-keys.js'
-import { authenticated, completeOutcome, expired, invalid } from '../../kit/outcome.js'
+import { completeOutcome, expired, invalid, validOutcome } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { createTokenCache, noCache, Sightings, type CachedToken, type TokenCache } from '../../util/cache.js'
 import { isNo, isThenable } from '../../util/objects.js'
@@ -264,7 +264,7 @@ export class TokenAuthenticator {
 
   #admit (verified: Verified, { principal, owner, delegated }: Bearer, request: FastifyRequest): Answer {
     const { credential } = verified
-    return authenticated(principal, {
+    return validOutcome(principal, {
       owner,
       delegated,
       credential,
