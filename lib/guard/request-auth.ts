@@ -1,8 +1,10 @@
 import { EventEmitter } from 'node:events'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { AuthErrorCode, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
-import { type AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
+import {
+  type AuthError, authFailure, callFunction, functionError, internalError, misconfigured, refusal
+} from '../errors.js'
 import { reportRefusal } from '../events/events.js'
 import { absent, invalid } from '../kit/outcome.js'
 import { isSourceAmbient, sourcesOf } from '../kit/sources.js'
@@ -10,6 +12,7 @@ import { parseRequirements, type Requirements } from '../policy/parse.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
 import { describeValue } from '../util/describe.js'
+import { isMisplacedPromise } from '../util/objects.js'
 import { readOptions } from '../util/options.js'
 import { askScheme } from './authenticate.js'
 import { meetsRequirements } from './authorize.js'
@@ -37,22 +40,22 @@ class AuthenticatedCaller extends Entry {
   readonly error = null
   readonly #acting: Identity
   readonly #identities: readonly Identity[]
-  readonly #permissions: Permissions
+  readonly #context: CredentialContext
   readonly #carrier: Carrier
   #signal: AbortSignal | null = null
 
-  constructor (acting: Identity, { identities, carrier }: Pass, permissions: Permissions) {
+  constructor (acting: Identity, { identities, carrier }: Pass, context: CredentialContext) {
     super(acting)
     this.scheme = acting.bound.name
     this.#acting = acting
     this.#identities = identities
-    this.#permissions = permissions
+    this.#context = context
     this.#carrier = carrier
   }
 
   /** Aborted if the credential expires or is revoked while a WebSocket or an event stream still uses it. */
   get signal (): AbortSignal {
-    this.#signal ??= expirySignal(this.#identities, this.#carrier)
+    this.#signal ??= expirySignal(this.#identities, this.#carrier, this.#context.request.log)
     return this.#signal
   }
 
@@ -63,7 +66,7 @@ class AuthenticatedCaller extends Entry {
   }
 
   allows (query: unknown): boolean {
-    return isAllowed(this.#acting, query, this.#permissions)
+    return isAllowed(this.#acting, query, this.#context.permissions)
   }
 }
 
@@ -123,15 +126,15 @@ export function requestPrincipal (request: FastifyRequest): Principal | null {
 export function requestAuth (request: FastifyRequest, permissions: Permissions): object {
   const state = stateOf(request)
   if (state === undefined || state.pass === null) return Object.freeze(new AnonymousCaller(null, permissions))
-  state.auth ??= Object.freeze(createAuth(state.pass, permissions))
+  state.auth ??= Object.freeze(createAuth(state.pass, { request, permissions }))
   return state.auth
 }
 
-function createAuth (pass: Pass, permissions: Permissions): object {
+function createAuth (pass: Pass, context: CredentialContext): object {
   const [acting] = pass.identities
   return acting === undefined
-    ? new AnonymousCaller(pass.error, permissions)
-    : new AuthenticatedCaller(acting, pass, permissions)
+    ? new AnonymousCaller(pass.error, context.permissions)
+    : new AuthenticatedCaller(acting, pass, context)
 }
 
 /** The longest delay of a timer in Node, in milliseconds (31 bits). A longer wait takes several timers. */
@@ -141,8 +144,11 @@ const maxDelay = 2 ** 31 - 1
  * Returns a signal for connections that outlive their request, such as a WebSocket or an event stream. It is aborted
  * when one of the credentials expires or is revoked, with an `AuthError` as its reason.
  * @param carrier ends the watch when it closes. If it has closed already, nothing is watched.
+ * @throws {AuthError} `AUTH_FAULT` for an `onRevoked` that throws, or returns no function.
  */
-export function expirySignal (identities: readonly Identity[], carrier: Carrier): AbortSignal {
+export function expirySignal (
+  identities: readonly Identity[], carrier: Carrier, log: Pick<FastifyBaseLogger, 'error'>
+): AbortSignal {
   const controller = new AbortController()
   const watches: (() => void)[] = []
   const stop = (): void => {
@@ -163,16 +169,34 @@ export function expirySignal (identities: readonly Identity[], carrier: Carrier)
       end('AUTH_INVALID_CREDENTIALS', identity, 'the credential was revoked while it was in use')
     }
     if (expiresAt !== null) watches.push(runAt(expiresAt.getTime(), expire))
-    if (onRevoked !== null) watches.push(watchEnd(identity.bound, onRevoked(revoke)))
+    if (onRevoked !== null) {
+      try {
+        watches.push(safeEnd(identity.bound, onRevoked(revoke), log))
+      } catch (cause) {
+        stop()
+        throw functionError(`onRevoked of the scheme '${identity.bound.name}'`, cause)
+      }
+    }
   }
   // a scheme may have called back synchronously, before the other watches started
   if (controller.signal.aborted) stop()
   return controller.signal
 }
 
-/** @throws {AuthError} `AUTH_FAULT` for a scheme that returned no function, which is called outside of any request. */
-function watchEnd ({ name }: BoundScheme, end: () => void): () => void {
-  if (typeof end === 'function') return end
+/**
+ * Returns the function that ends a watch of a scheme. It is called when a connection closes, outside of any request,
+ * where an error would end the process: it is logged.
+ * @throws {AuthError} `AUTH_FAULT` for a scheme that returned no function.
+ */
+function safeEnd ({ name }: BoundScheme, end: () => unknown, log: Pick<FastifyBaseLogger, 'error'>): () => void {
+  if (typeof end === 'function') {
+    return () => {
+      callFunction(`the end of onRevoked of the scheme '${name}'`, end).catch((err: unknown) => {
+        log.error({ err }, 'a watched credential could not be left')
+      })
+    }
+  }
+  isMisplacedPromise(end)
   throw internalError(`onRevoked of the scheme '${name}' must return a function that ends the watch. Got ` +
     describeValue(end))
 }
@@ -212,12 +236,12 @@ export async function authenticateCredential (
   const { failure, outcome } = await askScheme(bound, viewWith(request, bound, [source, credential]))
   if (failure !== null) reportRefusal(request, failure, 'credential refused')
   return outcome.kind === 'authenticated'
-    ? callerOf({ bound, outcome }, carrierOf(request), permissions)
+    ? callerOf({ bound, outcome }, carrierOf(request), { request, permissions })
     : outcome
 }
 
 /** Returns the outcome of a credential that came outside of a request's own, with `signal` and `allows`. */
-function callerOf (identity: Identity, carrier: Carrier, permissions: Permissions): Outcome {
+function callerOf (identity: Identity, carrier: Carrier, { request, permissions }: CredentialContext): Outcome {
   let signal: AbortSignal | null = null
   const { outcome } = identity
   return Object.freeze({
@@ -226,7 +250,7 @@ function callerOf (identity: Identity, carrier: Carrier, permissions: Permission
     authenticatedAt: copyOf(outcome.authenticatedAt),
     expiresAt: copyOf(outcome.expiresAt),
     get signal () {
-      signal ??= expirySignal([identity], carrier)
+      signal ??= expirySignal([identity], carrier, request.log)
       return signal
     },
     allows: (query: unknown) => isAllowed(identity, query, permissions)

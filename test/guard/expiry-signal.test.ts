@@ -12,6 +12,8 @@ import { alice, createInstance } from '../schemes/session/app.js'
 import { secret } from '../schemes/session/bare-app.js'
 import { withoutSubscribe } from '../schemes/session/stores.js'
 
+const noLog = { error: () => {} }
+
 /** An open stream. `ended` resolves with the text at its end, which depends on the code of the error. */
 interface Stream { readonly ended: Promise<string>, leave (): void }
 
@@ -268,7 +270,7 @@ t.test('does not end early for an expiry beyond the longest timer', t => {
   })
   const end = now() + 30 * 86_400_000
   const carrier = new EventEmitter()
-  const signal = expirySignal([identity({ expiresAt: new Date(end) })], carrier)
+  const signal = expirySignal([identity({ expiresAt: new Date(end) })], carrier, noLog)
   t.equal(waits[0]?.wait, 2 ** 31 - 1)
   Date.now = () => end - 1_000
   waits[0]?.run()
@@ -290,7 +292,7 @@ t.test('ends once, at the earliest expiry of several credentials, and stops watc
     identity({ onRevoked: revoked => { revoke = revoked; return () => { stopped.push('first') } } }),
     identity({ onRevoked: () => () => { stopped.push('second') } }),
     identity({})
-  ], carrier)
+  ], carrier, noLog)
   revoke()
   revoke()
   t.equal(signal.aborted, true)
@@ -303,7 +305,8 @@ t.test('ends once, at the earliest expiry of several credentials, and stops watc
 t.test('ends at once if a scheme reports revocation synchronously, and releases everything', t => {
   let stopped = 0
   const carrier = new EventEmitter()
-  const signal = expirySignal([identity({ onRevoked: revoked => { revoked(); return () => { stopped++ } } })], carrier)
+  const watched = identity({ onRevoked: revoked => { revoked(); return () => { stopped++ } } })
+  const signal = expirySignal([watched], carrier, noLog)
   t.equal(signal.aborted, true)
   t.equal(stopped, 1)
   t.end()
@@ -326,10 +329,46 @@ t.test('does not watch a closed connection', t => {
           }
         })
       ],
-      carrier
+      carrier,
+      noLog
     )
     t.equal(signal.aborted, false)
     t.equal(carrier.listenerCount('close'), 0)
   }
+  t.end()
+})
+
+t.test('logs what the end of a watch throws when the connection closes, which would end the process', async t => {
+  const lines: unknown[] = []
+  const log = { error: (line: unknown, text?: unknown) => { lines.push([line, text]) } }
+  const carrier = new EventEmitter()
+  let left = 0
+  expirySignal([
+    identity({ onRevoked: () => () => { throw new Error('not connected') } }),
+    identity({ onRevoked: () => async () => { throw new Error('not connected') } }),
+    identity({ onRevoked: () => () => { left++ } })
+  ], carrier, log)
+  carrier.emit('close')
+  await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(left, 1, 'the others end all the same')
+  const line = [
+    { err: { code: 'AUTH_FAULT', detail: /^the end of onRevoked of the scheme '.*' threw$/ } },
+    'a watched credential could not be left'
+  ]
+  t.match(lines, [line, line])
+})
+
+t.test('an onRevoked that throws is a fault, and leaves nothing behind', t => {
+  const carrier = new EventEmitter()
+  let left = 0
+  const watched = [
+    identity({ onRevoked: () => () => { left++ } }),
+    identity({ onRevoked: () => { throw new Error('not connected') } })
+  ]
+  t.throws(() => expirySignal(watched, carrier, noLog), {
+    code: 'AUTH_FAULT', detail: /^onRevoked of the scheme '.*' threw$/
+  })
+  t.equal(left, 1)
+  t.equal(carrier.listenerCount('close'), 0)
   t.end()
 })
