@@ -75,8 +75,11 @@ const detailNames: readonly string[] = [
 /** Fields of an outcome that are no details. Another outcome may be given in place of details. */
 const otherNames: readonly string[] = ['kind', 'principal']
 
+/** Details that limit a credential. Without them it could do more, so `undefined` is not read as left out. */
+const limitingNames: readonly string[] = ['owner', 'expiresAt', 'rateLimit']
+
 /**
- * Checks that a misspelled `expiresAt`, or a Date in place of the details, is not ignored.
+ * Checks that an `expiresAt` that is misspelled or `undefined`, or a Date in place of the details, is not ignored.
  * @throws {AuthError} `AUTH_FAULT`
  */
 function checkNames (details: unknown): void {
@@ -84,10 +87,15 @@ function checkNames (details: unknown): void {
     throw internalError('the details of authenticated() must be an object, such as { expiresAt }. Got ' +
       describeValue(details))
   }
-  for (const name of Object.keys(details)) {
-    if (detailNames.includes(name) || otherNames.includes(name)) continue
-    throw internalError(`authenticated() has no detail ${describeValue(name)}.${didYouMean(name, detailNames)} ` +
-      `Known: ${joinNames(detailNames, 'and')}`)
+  for (const [name, value] of Object.entries(details)) {
+    if (!detailNames.includes(name) && !otherNames.includes(name)) {
+      throw internalError(`authenticated() has no detail ${describeValue(name)}.${didYouMean(name, detailNames)} ` +
+        `Known: ${joinNames(detailNames, 'and')}`)
+    }
+    if (value === undefined && limitingNames.includes(name)) {
+      throw internalError(`authenticated() has '${name}' set to undefined. Set it to null, or leave it out, if there ` +
+        'is none')
+    }
   }
 }
 

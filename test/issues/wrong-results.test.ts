@@ -132,6 +132,7 @@ t.test('names a misspelled detail of authenticated(), without which a credential
   const soon = new Date(Date.now() - 1)
   for (const [details, reason] of [
     [{ expiresat: soon }, /^authenticated\(\) has no detail 'expiresat'\. Did you mean 'expiresAt'\? Known: owner, /],
+    [{ expiresAt: undefined }, /^authenticated\(\) has 'expiresAt' set to undefined\. Set it to null, or leave it out/],
     [{ end: soon }, /^authenticated\(\) has no detail 'end'\. Known: owner, .* and headers$/],
     [soon, /^the details of authenticated\(\) must be an object, such as \{ expiresAt \}\. Got an object$/],
     [null, /^the details of authenticated\(\) must be an object, such as \{ expiresAt \}\. Got null$/],
@@ -140,6 +141,7 @@ t.test('names a misspelled detail of authenticated(), without which a credential
   ] as const) {
     t.match(await answer(own(() => authenticated({ id: 'ann' }, details as never))), { status: 500, reason })
   }
+  t.match(await answer(own(() => authenticated({ id: 'ann' }, { credential: undefined }))), { status: 200 })
   const outcome = authenticated({ id: 'ann' }, { expiresAt: soon })
   t.match(await answer(own(() => authenticated({ id: 'bob' }, outcome as never))), { status: 401 }, 'those of another')
   t.match(await answer(own(() => authenticated({ id: 'bob' }, { expiresAt: soon }))), { status: 401 })
