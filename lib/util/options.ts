@@ -124,6 +124,17 @@ export function optional<T, D> (parse: Parser<T>, absent: D): Parser<T | D> {
   return (value, option) => value === undefined ? absent : parse(value, option)
 }
 
+/**
+ * Returns the one option of several that is given; the others are `null`.
+ * @param options the name of the options object in messages.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if none is given, or more than one.
+ */
+export function exactlyOne<T> (alternatives: Readonly<Record<string, T | null>>, options: string): T {
+  const [only, ...others] = Object.values(alternatives).flatMap(each => each === null ? [] : [each])
+  if (only !== undefined && others.length === 0) return only
+  throw misconfigured(`${options} must have exactly one of ${joinNames(Object.keys(alternatives), 'and')}.`)
+}
+
 /** Parses nothing: another part of the options decides what the value may be. */
 export const asGiven: Parser<unknown> = value => value
 

@@ -7,7 +7,7 @@ import { decorateOption } from '../../kit/principal.js'
 import { parseSources } from '../../kit/read-credential.js'
 import { describeValue } from '../../util/describe.js'
 import { isMap, isObject } from '../../util/objects.js'
-import { duration, functionOf, isHttpToken, object, optional, string } from '../../util/options.js'
+import { duration, exactlyOne, functionOf, isHttpToken, object, optional, string } from '../../util/options.js'
 import { isPrefix } from './key.js'
 
 interface ApiKeyCommon {
@@ -134,7 +134,11 @@ const parse = object({
 export function parseApiKeyOptions (options: unknown, name: string): ApiKeySettings {
   const path = `schemes.${name}`
   const { keys, verify, managed, from, ...settings } = parse(options, `The options of ${path}`)
-  const choice = choiceOf({ keys, verify, managed }, path)
+  const choice = exactlyOne<KeyChoice>({
+    keys: keys === null ? null : { kind: 'keys', keys },
+    verify: verify === null ? null : { kind: 'verify', verify },
+    managed: managed === null ? null : { kind: 'managed', managed }
+  }, `The options of ${path}`)
   if (choice.kind === 'managed' && settings.prefix !== null) {
     throw misconfigured(
       `The option ${path}.prefix cannot be used with managed keys. Write the prefix as managed.prefix.`
@@ -145,19 +149,6 @@ export function parseApiKeyOptions (options: unknown, name: string): ApiKeySetti
       "challenge is always Bearer (RFC 6750). Leave challenge out, or 'bearer' out of the option from.")
   }
   return Object.freeze({ ...settings, ...from, choice, prefix: settings.prefix ?? '', path })
-}
-
-type Choices = Pick<ReturnType<typeof parse>, 'keys' | 'verify' | 'managed'>
-
-function choiceOf ({ keys, verify, managed }: Choices, path: string): KeyChoice {
-  const given: readonly KeyChoice[] = [
-    ...keys === null ? [] : [{ kind: 'keys' as const, keys }],
-    ...verify === null ? [] : [{ kind: 'verify' as const, verify }],
-    ...managed === null ? [] : [{ kind: 'managed' as const, managed }]
-  ]
-  const [choice, ...others] = given
-  if (choice !== undefined && others.length === 0) return choice
-  throw misconfigured(`The options of ${path} must have exactly one of keys, verify and managed.`)
 }
 
 function parseKeys (keys: unknown, option: string): KeyEntries {

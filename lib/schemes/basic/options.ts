@@ -7,7 +7,7 @@ import { decorateOption } from '../../kit/principal.js'
 import type { Passwords } from '../../passwords/passwords.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
-import { duration, functionOf, object, oneOf, optional, string } from '../../util/options.js'
+import { duration, exactlyOne, functionOf, object, oneOf, optional, string } from '../../util/options.js'
 import type { FoundUser } from './users.js'
 
 /** A user of the option `users`: the principal, whose `id` is the user name, and the password or its hash. */
@@ -81,7 +81,7 @@ type Verify = (username: string, password: string, request: FastifyRequest) => u
 type Find = (username: string, request: FastifyRequest) => unknown
 
 /** The way to verify a password: by the application, with a table, or with a hash that the application finds. */
-export type UserSource =
+export type PasswordChoice =
   | { readonly kind: 'verify', readonly verify: Verify }
   | { readonly kind: 'users', readonly users: unknown }
   /** `passwords` is `null` for the default. */
@@ -89,7 +89,7 @@ export type UserSource =
 
 /** {@link BasicOptions}, parsed and complete. */
 export interface BasicSettings {
-  readonly source: UserSource
+  readonly choice: PasswordChoice
   readonly realm: string
   readonly load: Load | null
   /** Seconds for which a right password is cached; `null`: no cache. */
@@ -119,17 +119,25 @@ const parse = object({
 /** Parses the options of the scheme `name`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
 export function parseBasicOptions (options: unknown, name: string): BasicSettings {
   const path = `schemes.${name}`
-  const { realm, load, cache, decorate, emptyPassword, ...sources } = parse(options, `The options of ${path}`)
-  const source = sourceOf(sources, path)
-  if (emptyPassword !== null && source.kind !== 'verify') {
+  const parsed = parse(options, `The options of ${path}`)
+  const { verify, users, find, passwords, realm, load, cache, decorate, emptyPassword } = parsed
+  const choice = exactlyOne<PasswordChoice>({
+    verify: verify === null ? null : { kind: 'verify', verify },
+    users: users === undefined ? null : { kind: 'users', users },
+    find: find === null ? null : { kind: 'find', find, passwords }
+  }, `The options of ${path}`)
+  if (passwords !== null && choice.kind !== 'find') {
+    throw misconfigured(`The option ${path}.passwords is only used by find. Leave it out.`)
+  }
+  if (emptyPassword !== null && choice.kind !== 'verify') {
     throw misconfigured(`The option ${path}.emptyPassword is only used by verify. Leave it out.`)
   }
-  if (cache !== null && source.kind === 'verify') {
+  if (cache !== null && choice.kind === 'verify') {
     throw misconfigured(`The option ${path}.cache has to see the stored hash, so that a changed password counts at ` +
       'once. Use find instead of verify, or leave cache out.')
   }
   return Object.freeze({
-    source,
+    choice,
     realm: realm ?? name,
     load,
     cacheTtl: cache?.ttl ?? null,
@@ -137,22 +145,6 @@ export function parseBasicOptions (options: unknown, name: string): BasicSetting
     emptyPassword: emptyPassword !== null,
     path
   })
-}
-
-type Sources = Pick<ReturnType<typeof parse>, 'verify' | 'users' | 'find' | 'passwords'>
-
-function sourceOf ({ verify, users, find, passwords }: Sources, path: string): UserSource {
-  const given: readonly UserSource[] = [
-    ...verify === null ? [] : [{ kind: 'verify' as const, verify }],
-    ...users === undefined ? [] : [{ kind: 'users' as const, users }],
-    ...find === null ? [] : [{ kind: 'find' as const, find, passwords }]
-  ]
-  const [source, ...others] = given
-  if (source === undefined || others.length > 0) {
-    throw misconfigured(`The options of ${path} must have exactly one of verify, users and find.`)
-  }
-  if (passwords === null || source.kind === 'find') return source
-  throw misconfigured(`The option ${path}.passwords is only used by find. Leave it out.`)
 }
 
 function parsePasswords (value: unknown, option: string): Pick<Passwords, 'verify'> {

@@ -10,7 +10,7 @@ import { maxPasswordBytes, parseUserPass, readAuthorization, type UserPass } fro
 import { noteSecret } from '../../secrets/secret-uses.js'
 import { isThenable, property } from '../../util/objects.js'
 import { VerifiedCache } from './cache.js'
-import { parseBasicOptions, type BasicOptions, type BasicSettings, type UserSource } from './options.js'
+import { parseBasicOptions, type BasicOptions, type BasicSettings, type PasswordChoice } from './options.js'
 import {
   cacheCheck, hashCheck, passwordsFor, parseUsers, userFinder, type Find, type FoundUser, type Table
 } from './users.js'
@@ -49,7 +49,7 @@ export function basic<P extends PrincipalInput> (options: BasicOptions<P>): Sche
   return (app, name, context) => {
     const settings = parseBasicOptions(options, name)
     const { realm, load, decorate, emptyPassword } = settings
-    const about = {
+    const parts = {
       realm,
       load: load as Load<PrincipalFrom<P>> | null,
       guesses: context.guesses,
@@ -57,8 +57,8 @@ export function basic<P extends PrincipalInput> (options: BasicOptions<P>): Sche
       emptyPassword
     }
     const verifier = createVerifier<P>(settings, name)
-    if (settings.source.kind === 'users') notePasswords(app, settings.source.users as object, settings.path)
-    return isThenable(verifier) ? verifier.then(ready => createScheme(ready, about)) : createScheme(verifier, about)
+    if (settings.choice.kind === 'users') notePasswords(app, settings.choice.users as object, settings.path)
+    return isThenable(verifier) ? verifier.then(ready => createScheme(ready, parts)) : createScheme(verifier, parts)
   }
 }
 
@@ -71,7 +71,7 @@ function notePasswords (app: FastifyInstance, users: object, path: string): void
   }
 }
 
-interface About<P extends PrincipalInput> {
+interface SchemeParts<P extends PrincipalInput> {
   readonly realm: string
   readonly load: Load<PrincipalFrom<P>> | null
   readonly guesses: Guesses
@@ -80,7 +80,8 @@ interface About<P extends PrincipalInput> {
 }
 
 function createScheme<P extends PrincipalInput> (
-  { verify, recall, realms }: Verifier<PrincipalFrom<P>>, { realm, load, guesses, decorate, emptyPassword }: About<P>
+  { verify, recall, realms }: Verifier<PrincipalFrom<P>>,
+  { realm, load, guesses, decorate, emptyPassword }: SchemeParts<P>
 ): Scheme<PrincipalFrom<P>, null> {
   const challenge = Object.freeze({ scheme: 'Basic', params: Object.freeze({ realm, charset: 'UTF-8' }) })
   const judge = (principal: PrincipalFrom<P> | null): Outcome<PrincipalFrom<P>, null> =>
@@ -89,7 +90,7 @@ function createScheme<P extends PrincipalInput> (
       : validOutcome(principal, { credential: null, authenticatedAt: new Date() })
   const check = (username: string, request: FastifyRequest, run: () => ReturnType<Verify<PrincipalFrom<P>>>) =>
     guesses.attempt(request, username, async () => run())
-      .then(guess => guess.kind === 'checked' ? judge(guess.result) : guess, busy)
+      .then(guess => guess.kind === 'checked' ? judge(guess.result) : guess, unavailableOr)
   return {
     openapi: { type: 'http', scheme: 'basic' },
     ambient: true,
@@ -111,14 +112,9 @@ function createScheme<P extends PrincipalInput> (
       const decide = (recalled: Recalled<PrincipalFrom<P>>) =>
         recalled.principal === null ? check(username, request, recalled.verify) : judge(recalled.principal)
       const recalled = recall(sent, request)
-      return recalled instanceof Promise ? recalled.then(decide, busy) : decide(recalled)
+      return recalled instanceof Promise ? recalled.then(decide, unavailableOr) : decide(recalled)
     }
   }
-}
-
-/** Returns *unavailable* when too many hashes are queued. Throws everything else again. */
-function busy (cause: unknown): Outcome<never, null> {
-  return unavailableOr(cause)
 }
 
 type MaybePromise<T> = T | Promise<T>
@@ -126,17 +122,17 @@ type MaybePromise<T> = T | Promise<T>
 function createVerifier<P extends PrincipalInput> (
   settings: BasicSettings, name: string
 ): MaybePromise<Verifier<PrincipalFrom<P>>> {
-  const { source, cacheTtl, path } = settings
+  const { choice, cacheTtl, path } = settings
   const cache = cacheTtl === null ? null : new VerifiedCache(cacheTtl * 1000)
-  switch (source.kind) {
-    case 'users': return createTableVerifier<P>(parseUsers(source.users, name, path), cache, path)
-    case 'verify': return { verify: completeAnswer(source.verify as Verify<P | No>, name), recall: null, realms: [] }
-    case 'find': return createHashVerifier<P>(source, cache, { name, path })
+  switch (choice.kind) {
+    case 'users': return createTableVerifier<P>(parseUsers(choice.users, name, path), cache, path)
+    case 'verify': return { verify: completeAnswer(choice.verify as Verify<P | No>, name), recall: null, realms: [] }
+    case 'find': return createHashVerifier<P>(choice, cache, { name, path })
   }
 }
 
 async function createHashVerifier<P extends PrincipalInput> (
-  { find, passwords }: Extract<UserSource, { readonly kind: 'find' }>,
+  { find, passwords }: Extract<PasswordChoice, { readonly kind: 'find' }>,
   cache: VerifiedCache | null,
   { name, path }: { readonly name: string, readonly path: string }
 ): Promise<Verifier<PrincipalFrom<P>>> {

@@ -6,7 +6,7 @@ import { principalAtBoot, principalFrom, realmsOf } from '../../kit/principal.js
 import { hasControl, maxPasswordBytes, type UserPass } from '../../kit/read-credential.js'
 import { loadLibraries } from '../../passwords/compute.js'
 import { passwordSettings } from '../../passwords/options.js'
-import { makePasswords } from '../../passwords/passwords.js'
+import { createPasswords } from '../../passwords/passwords.js'
 import type { Passwords } from '../../passwords/passwords.js'
 import type { Recipe } from '../../passwords/recipe.js'
 import { readStored } from '../../passwords/stored.js'
@@ -183,7 +183,7 @@ export async function passwordsFor (recipes: readonly Recipe[] | null, path: str
   const usual = passwordSettings({}, path)
   const inUse = recipes ?? usual.inUse
   loadLibraries(inUse)
-  return makePasswords({ ...usual, inUse })
+  return createPasswords({ ...usual, inUse })
 }
 
 /** A user that `find` has looked up; with `hash: null` for an unknown one. */

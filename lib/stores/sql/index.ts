@@ -5,7 +5,7 @@ import type { JsonObject, Store, StoreEntry, StoreRecord } from '../../../types/
 import { misconfigured } from '../../errors.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
-import { duration, object, optional } from '../../util/options.js'
+import { duration, exactlyOne, object, optional } from '../../util/options.js'
 import { checkEntry, checkName, checkOwner, createOperations, expiryOf, limitsOf, valueOf } from '../operations.js'
 import { connect, type AnyKysely, type SqlSource } from './connect.js'
 import {
@@ -95,18 +95,12 @@ const parse = object({
  */
 function parseOptions (options: unknown): ParsedOptions {
   const { sqlite, connectionString, dialect, kysely, tablePrefix, timeout } = parse(options, 'The options of sqlStore')
-  const sources: readonly SqlSource[] = [
-    ...sqlite === null ? [] : [{ sqlite }],
-    ...connectionString === null ? [] : [{ connectionString }],
-    ...dialect === null ? [] : [{ dialect }],
-    ...kysely === null ? [] : [{ kysely }]
-  ]
-  const [source, ...others] = sources
-  if (source === undefined || others.length > 0) {
-    throw misconfigured(
-      'The options of sqlStore must have exactly one of sqlite, connectionString, dialect and kysely.'
-    )
-  }
+  const source = exactlyOne<SqlSource>({
+    sqlite: sqlite === null ? null : { sqlite },
+    connectionString: connectionString === null ? null : { connectionString },
+    dialect: dialect === null ? null : { dialect },
+    kysely: kysely === null ? null : { kysely }
+  }, 'The options of sqlStore')
   return { source, tablePrefix, timeout: Math.ceil((timeout ?? (sqlite === null ? 2 : 0.5)) * 1_000) }
 }
 
