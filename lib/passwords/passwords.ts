@@ -53,14 +53,14 @@ export interface Passwords {
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function passwords (options: PasswordOptions = {}): Passwords {
-  return makePasswords(passwordSettings(options, 'passwords'))
+  return createPasswords(passwordSettings(options, 'passwords'))
 }
 
 /**
  * Creates a hasher from parsed options.
  * @param derive computes one hash; tests replace it to count the computations.
  */
-export function makePasswords (settings: PasswordSettings, derive: Derive = compute): Passwords {
+export function createPasswords (settings: PasswordSettings, derive: Derive = compute): Passwords {
   const { current, keyId, peppers, maxLength, hashQueue } = settings
   const check = createPasswordCheck(settings, derive)
 

@@ -34,7 +34,7 @@ export type SecretsOf<T extends Readonly<Record<string, SecretPurpose>>> = {
 }
 
 /** A secret that was read from a variable. */
-interface Held {
+interface NamedSecret {
   readonly variable: string
   readonly text: string
 }
@@ -65,7 +65,8 @@ export function secretsFromEnvironment<const T extends Readonly<Record<string, S
   const entries = Object.entries(variables).map(
     ([variable, purpose]) => read(variable, purpose, ownField(env, variable))
   )
-  const mistakes = [...entries.flatMap(entry => entry.mistakes), ...reuseMistakes(entries.flatMap(entry => entry.held))]
+  const secrets = entries.flatMap(entry => entry.secrets)
+  const mistakes = [...entries.flatMap(entry => entry.mistakes), ...reuseMistakes(secrets)]
   if (mistakes.length > 0) throw misconfigured('The environment has missing or wrong secrets.', mistakes)
   return Object.freeze(Object.fromEntries(entries.map(({ variable, value }) => [variable, value]))) as SecretsOf<T>
 }
@@ -82,19 +83,18 @@ function read (variable: string, purpose: unknown, given: unknown) {
     )
   }
   const rule = purposes[purpose]
-  const refused = (mistake: string) => ({ variable, value: '', held: [], mistakes: [`${variable} ${mistake}`] })
+  const refused = (mistake: string) => ({ variable, value: '', secrets: [], mistakes: [`${variable} ${mistake}`] })
   const content = given ?? ''
   if (typeof content !== 'string') return refused(`must be a text. Got ${describeValue(content)}.`)
   if (content.trim() === '') return refused(`is not set. ${howToFixSecret}`)
   const texts = rule.rotates ? content.split(',') : [content]
-  const held = texts.map(
-    (text, index): Held => ({ variable: texts.length === 1 ? variable : `${variable} (number ${index + 1})`, text })
-  )
-  const mistakes = held.flatMap(each => mistakeOf(each, purpose) ?? [])
-  return { variable, value: rule.rotates ? Object.freeze(texts) : content, held, mistakes }
+  const secrets = texts.map((text, index): NamedSecret =>
+    ({ variable: texts.length === 1 ? variable : `${variable} (number ${index + 1})`, text }))
+  const mistakes = secrets.flatMap(each => mistakeOf(each, purpose) ?? [])
+  return { variable, value: rule.rotates ? Object.freeze(texts) : content, secrets, mistakes }
 }
 
-function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | null {
+function mistakeOf ({ variable, text }: NamedSecret, purpose: SecretPurpose): string | null {
   if (text !== text.trim()) {
     return `${variable} begins or ends with a space or a line end, which is probably not meant. Remove it.`
   }
@@ -113,10 +113,10 @@ function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | 
 }
 
 /** Returns a mistake for each secret that has two purposes: a leak of one must not be a leak of the other. */
-function reuseMistakes (held: readonly Held[]): readonly string[] {
+function reuseMistakes (secrets: readonly NamedSecret[]): readonly string[] {
   const owners = new Map<string, string>()
   const mistakes = new Set<string>()
-  for (const { variable, text } of held) {
+  for (const { variable, text } of secrets) {
     for (const form of formsOf(text).map(bytes => bytes.toString('hex'))) {
       const owner = owners.get(form) ?? variable
       if (owner !== variable) mistakes.add(`${owner} and ${variable} hold the same secret. Give each purpose its own.`)

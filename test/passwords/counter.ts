@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Derive } from '../../lib/passwords/compute.js'
 import { passwordSettings } from '../../lib/passwords/options.js'
-import { makePasswords, type Passwords } from '../../lib/passwords/passwords.js'
+import { createPasswords, type Passwords } from '../../lib/passwords/passwords.js'
 import type { Recipe } from '../../lib/passwords/recipe.js'
 
 /** Passwords with an engine that costs nothing, and records the recipes of its computations. */
@@ -20,7 +20,7 @@ export function counted (options: object = {}): Counted {
     return digest.subarray(0, recipe.algorithm === 'bcrypt' ? 23 : length)
   }
   return {
-    ...makePasswords(passwordSettings(options, 'passwords'), derive),
+    ...createPasswords(passwordSettings(options, 'passwords'), derive),
     evaluated () {
       const done = calls.sort()
       calls = []
