@@ -6,6 +6,7 @@ import type { Claims, TimeClaims } from '../../jose/claims.js'
 import type { VerificationKey } from '../../jose/jwk.js'
 import { isCompact, parseCompact, parseMembers, signatureProblem } from '../../jose/jws.js'
 import type { CompactJws, JoseHeader } from '../../jose/jws.js'
+import { isUnavailable } from '../../jose/keyring.js'
 import type { FoundKey } from '../../jose/remote/remote-keys.js'
 import { completeOutcome, expired, invalid, validOutcome } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
@@ -296,8 +297,4 @@ export class TokenAuthenticator {
 
 function isVerified (verification: Verification): verification is Verified {
   return Object.hasOwn(verification, 'credential')
-}
-
-function isUnavailable (key: FoundKey): key is Unavailable {
-  return key !== null && Object.hasOwn(key, 'kind')
 }
