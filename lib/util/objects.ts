@@ -151,6 +151,15 @@ export function isMisplacedPromise (value: unknown): boolean {
   return true
 }
 
+/** Waits until all calls have ended, and returns their results. Rejects with the first failure only then. */
+export async function settleAll<T> (calls: Iterable<Promise<T>>): Promise<readonly T[]> {
+  const results = await Promise.allSettled(calls)
+  return results.map(result => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
+}
+
 /** A hidden value on objects of Fastify or the application, which no other code can see, copy or replace. */
 export interface PrivateSlot<K extends object, V> {
   get (owner: K): V | undefined

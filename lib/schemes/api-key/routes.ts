@@ -6,7 +6,7 @@ import type { Principal } from '../../../types/principal.js'
 import { AuthError, explain, internalError } from '../../errors.js'
 import { describeValue } from '../../util/describe.js'
 import { parseJson } from '../../util/encoding.js'
-import { isNo, ownFields, property } from '../../util/objects.js'
+import { isNo, ownFields, property, settleAll } from '../../util/objects.js'
 import { TooManyKeys } from './owners.js'
 import {
   type ApiKeyRoutesOptions, parsePublicKey, parseRoutesOptions, type PublicKeyOf, type RouteSettings
@@ -260,8 +260,7 @@ function parseTokens (body: Buffer): readonly string[] | null {
 
 /** Tries to revoke every key before it throws: the reporter then gets a 503 and sends the whole report again. */
 async function revokeAll (tokens: readonly string[], revokeLeaked: LeakRouteOptions['revokeLeaked']): Promise<void> {
-  const results = await Promise.allSettled(tokens.map(token => revokeLeaked(token)))
-  for (const result of results) if (result.status === 'rejected') throw result.reason
+  await settleAll(tokens.map(token => revokeLeaked(token)))
 }
 
 /** Verifies ECDSA with SHA-256; the signature is ASN.1 (DER) in base64, as GitHub's secret scanning sends it. */

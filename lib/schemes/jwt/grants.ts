@@ -11,6 +11,7 @@ import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { loadPrincipal, principalFrom } from '../../kit/principal.js'
 import { changeRecord, fieldIn, isRemovable, ownerOf, timeIn } from '../../stores/records.js'
+import { settleAll } from '../../util/objects.js'
 import type { IsClient, LiveTokens } from './own-tokens.js'
 import {
   codeKind, createHandle, endOf, familyEntry, familyId, familyKind, familyOf, RefreshTokens, rotate, standingOf,
@@ -179,14 +180,12 @@ export class Grants {
         return found !== undefined && this.#isRemovable(found) && await this.endFamily(id)
       },
       revokeAll: async ({ except }: { readonly except?: string } = {}) => {
-        // First the codes: one that is redeemed meanwhile has begun its grant before the grants are found.
-        const codes = await Promise.allSettled([this.#endCodes(owner)])
-        const others = (await this.#find(owner)).filter(({ id }) => id !== except)
+        // first the codes: one that is redeemed meanwhile has begun its grant before the grants are found
+        const codes = this.#endCodes(owner)
+        await codes.catch(() => {})
+        const others = (await this.#find(owner)).filter(each => each.id !== except && this.#isRemovable(each))
         // a store that fails to end one grant must not keep the other grants alive
-        const results = await Promise.allSettled(
-          others.filter(each => this.#isRemovable(each)).map(each => this.endFamily(each.id))
-        )
-        for (const result of [...codes, ...results]) if (result.status === 'rejected') throw result.reason
+        await settleAll<unknown>([codes, ...others.map(each => this.endFamily(each.id))])
       }
     })
   }

@@ -10,6 +10,7 @@ import { absent, completeOutcome, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
 import { isSameOwner } from '../../util/encoding.js'
+import { settleAll } from '../../util/objects.js'
 import { oweCookie } from '../../util/response.js'
 import {
   keepOutOfSharedCaches, type OpenedCookie, type Seal, SealedCookies, SessionCookie, type SessionDetails
@@ -336,9 +337,8 @@ export class SessionManager {
   async #end (request: FastifyRequest, carried: readonly Session[]): Promise<readonly Session[]> {
     const begun = this.#current.get(request)?.begun ?? null
     const sessions = begun === null ? carried : [...carried, begun]
-    const results = await Promise.allSettled(sessions.map(async session => this.#liveness.end(session)))
-    for (const result of results) if (result.status === 'rejected') throw result.reason
-    return sessions.filter((_, i) => results[i]?.status === 'fulfilled' && results[i].value)
+    const wereAlive = await settleAll(sessions.map(async session => this.#liveness.end(session)))
+    return sessions.filter((_, i) => wereAlive[i])
   }
 
   /** Ends a session whose cookie was not sent. If that fails, it ends by its timeout. */
