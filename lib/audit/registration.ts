@@ -34,7 +34,7 @@ export function onRegistration (listener: (registration: Registration) => void):
   return () => { registered.unsubscribe(receive) }
 }
 
-/** Returns what schemes accept: the places of their credentials, and their `accepts`. */
+/** Returns what schemes accept: the sources of their credentials, and their `accepts`. */
 export function schemeSummaries (schemes: Iterable<BoundScheme>): readonly SchemeSummary[] {
   return [...schemes].map(({ name, scheme }) => ({ name, accepts: { from: sourcesOf(scheme), ...scheme.accepts } }))
 }
