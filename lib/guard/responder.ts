@@ -69,11 +69,15 @@ export class Responder {
     return this.#send(reply, refusal(failure, headersOf(reply), scheme ?? onlyScheme(policy)))
   }
 
-  /** Ends a request with a 500 without details. The reason and the cause are in the log. */
+  /**
+   * Ends a request with a 500 without details. The reason and the cause are in the log. A cause that is such an error
+   * itself is sent in its place: loggers join the messages of an error and its cause.
+   */
   sendInternalError (reply: FastifyReply, error: AuthError): Ended {
     reportFault(reply.request, error, 'authentication fault')
     prepareRefusal(reply)
-    return this.#send(reply, error)
+    const { cause } = error
+    return this.#send(reply, cause instanceof AuthError && cause.code === 'AUTH_FAULT' ? cause : error)
   }
 
   /**

@@ -159,6 +159,19 @@ t.test('refuses a time of authentication in the future, which would meet every m
   t.match(await answer(at(now + 60_000)), { status: 200 }, 'the clock of another machine may be ahead')
 })
 
+t.test('gives the error handler a fault with one message', async t => {
+  const { app } = await createApplication({ schemes: { own: apiKey({ verify: () => true as never }) } })
+  t.teardown(() => app.close())
+  const errors: unknown[] = []
+  app.setErrorHandler(async (error, _request, reply) => {
+    errors.push(error)
+    return await reply.code(500).send()
+  })
+  app.get('/', handler().handler)
+  t.equal((await app.inject({ url: '/', headers: { 'x-api-key': 'any' } })).statusCode, 500)
+  t.match(errors, [{ code: 'AUTH_FAULT', detail: /^the result of schemes\.own\.verify must be/, cause: undefined }])
+})
+
 t.test('names the function that returned no principal, and what it returned instead', async t => {
   const secret = secretOf()
   const basicHeader = `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}`
