@@ -130,7 +130,7 @@ async function refreshTokens (server: Server, { client, request, form }: TokenRe
   }
   const named = form.get('resource')
   const services = named === null ? server.services : [chooseResource(server, named)]
-  let detail = 'the refresh token is of no resource of this server'
+  let detail = 'it is malformed, or was issued to another client or with another refresh.secret'
   for (const service of services) {
     const outcome = await service.refresh(request, token, options)
     if (!('kind' in outcome)) return outcome
@@ -143,7 +143,9 @@ async function refreshTokens (server: Server, { client, request, form }: TokenRe
     if (services.includes(other) || !await other.holds(token, client.id)) continue
     throw oauthError('invalid_target', 'The refresh token is for another resource')
   }
-  throw oauthError('invalid_grant', 'The refresh token is wrong, expired, used, or of another client', { detail })
+  throw oauthError('invalid_grant', 'The refresh token is wrong, expired, used, or of another client', {
+    detail: `refresh token: ${detail}`
+  })
 }
 
 /** Issues a token that a client gets for itself (RFC 6749, 4.4). @throws {OAuthError} */

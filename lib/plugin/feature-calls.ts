@@ -152,9 +152,8 @@ async function exchangeToken (
     if (outcome.kind === 'invalid') throw refuse(reply, schemes, { name, detail: outcome.detail })
   }
   const [first] = candidates
-  throw refuse(
-    reply, schemes, { name: String(first?.name), detail: 'it is missing, or was not issued to this client' }
-  )
+  const detail = 'it is missing or malformed, or was issued to another client or with another refresh.secret'
+  throw refuse(reply, schemes, { name: String(first?.name), detail })
 }
 
 interface Refusal {

@@ -13,6 +13,7 @@ async function refusals (scheme: unknown) {
   app.get('/', handler().handler)
   return {
     app,
+    log,
     reasonOf: async (headers: Record<string, string>) => {
       log.length = 0
       t.equal((await app.inject({ url: '/', headers })).statusCode, 401)
@@ -55,4 +56,34 @@ t.test('names the issuer and the audience of a token for somebody else', async t
     await plain.reasonOf(await tokenOf(issuer, 'https://other.example.com')),
     "the token is for another audience (aud) than 'api'"
   )
+})
+
+t.test('says what instances must share if one refuses the tokens of the other', async t => {
+  const [keys, issuer] = [secretOf(), 'https://id.example.com']
+  const instance = async (secret: string) => {
+    const made = await refusals(jwt({ keys, issuer, audience: 'api', sign: { refresh: { secret } } }))
+    made.app.post<{ Body: { token?: string } }>('/refresh', { config: { auth: false } }, async (request, reply) =>
+      await made.app.gatehouse.tokens.refresh(reply, request.body.token))
+    return made
+  }
+  const refresh = secretOf()
+  const [one, two, other] = [await instance(refresh), await instance(refresh), await instance(secretOf())]
+  const { access_token, refresh_token: token } = await one.app.gatehouse.tokens.grant({ id: 'ann' })
+  t.equal(
+    await two.reasonOf({ authorization: `Bearer ${access_token}` }),
+    'the grant of the token has ended, or is not in the store of this instance'
+  )
+  const refreshed = async ({ app, log }: typeof one) => {
+    log.length = 0
+    t.equal((await app.inject({ method: 'POST', url: '/refresh', payload: { token } })).statusCode, 401)
+    return log.find(line => line.msg === 'request refused')?.auth?.reason
+  }
+  t.equal(await refreshed(two), 'refresh token: its grant has ended, or is not in the store of this instance')
+  t.equal(
+    await refreshed(other),
+    'refresh token: it is missing or malformed, or was issued to another client or with another refresh.secret'
+  )
+  const alone = await one.app.gatehouse.tokens.issue({ id: 'ann' })
+  await one.app.gatehouse.tokens.revoke(alone)
+  t.equal(await one.reasonOf({ authorization: `Bearer ${alone}` }), 'the token was revoked')
 })

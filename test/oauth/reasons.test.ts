@@ -57,9 +57,12 @@ t.test('says why a code or a refresh token was refused', async t => {
   const { body } = await redeem(app, code)
   t.equal(await refused({}), 'the code was used before, so its grant has ended')
   const refresh = { grant_type: 'refresh_token', refresh_token: body.refresh_token, client_id: 'spa' }
-  t.equal(await reasonOf(post(app, '/oauth/token', refresh)), 'the grant of the refresh token has ended')
+  t.equal(
+    await reasonOf(post(app, '/oauth/token', refresh)),
+    'refresh token: its grant has ended, or is not in the store of this instance'
+  )
   t.equal(
     await reasonOf(post(app, '/oauth/token', { ...refresh, refresh_token: 'x' })),
-    'the refresh token is of no resource of this server'
+    'refresh token: it is malformed, or was issued to another client or with another refresh.secret'
   )
 })

@@ -106,7 +106,7 @@ export class Grants {
     if (token === null || refresh === null || format === null) return foreign
     return await changeRecord('a grant', async () => {
       const record = await store.get(familyKind, familyId(token.handle))
-      if (record === null) return invalid('the grant of the refresh token has ended')
+      if (record === null) return invalid('its grant has ended, or is not in the store of this instance')
       const family = familyOf(record)
       if (family.resource !== resource) return foreign
       const standing = standingOf(family, token.generation, refresh)

@@ -102,7 +102,8 @@ export class OwnTokens {
   }
 
   #checkClient (claims: Claims, isEnded: boolean): Fault | Promise<Fault> {
-    if (isEnded) return invalid('the token was revoked, or its grant has ended')
+    if (isEnded && claims['sid'] === undefined) return invalid('the token was revoked')
+    if (isEnded) return invalid('the grant of the token has ended, or is not in the store of this instance')
     const isClient = this.hasClient(claims['client_id'])
     const judge = (exists: boolean): Fault => exists ? null : invalid('the client of the token was removed')
     if (!isThenable(isClient)) return judge(isClient)
