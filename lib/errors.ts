@@ -53,7 +53,7 @@ export class AuthError extends Error {
     return this.#detail
   }
 
-  /** The scheme that refused the credential; if none was sent, the only scheme of the route, or `null`. */
+  /** The scheme that refused the credential, or failed; if none was sent, the only scheme of the route, or `null`. */
   get scheme (): string | null {
     return this.#scheme
   }
@@ -159,10 +159,11 @@ export function misconfigured (message: string, mistakes: readonly string[] = []
 
 /**
  * Returns the error for a fault of this plugin or of a function of the application: a 500 without details for the
- * client. `detail` and `cause` are for the log.
+ * client. `detail`, `cause` and `scheme` are for the log.
+ * @param scheme the scheme that failed, unless the detail names it.
  */
-export function internalError (detail: string, cause?: unknown): AuthError {
-  return explain(new AuthError('AUTH_FAULT', printable(detail), undefined, { cause }))
+export function internalError (detail: string, cause?: unknown, scheme: string | null = null): AuthError {
+  return explain(new AuthError('AUTH_FAULT', printable(detail), undefined, { cause, scheme }))
 }
 
 /**

@@ -11,7 +11,7 @@ export interface RequestAuthError extends Error {
   readonly status: number
   /** `true` if clients may see `message`: for a status below 500. */
   readonly expose: boolean
-  /** The scheme that refused the credential; if none was sent, the only scheme of the route, or `null`. */
+  /** The scheme that refused the credential, or failed; if none was sent, the only scheme of the route, or `null`. */
   readonly scheme: string | null
   /** The headers of the refusal, which are on the reply already. */
   readonly headers: Readonly<Record<string, string>>

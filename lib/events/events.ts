@@ -106,8 +106,11 @@ export function publishRefusal (request: FastifyRequest, { code, scheme, detail,
  * Writes a fault to the log of its request, with its cause, and publishes its event.
  * @param message of the log line, such as `authentication fault`.
  */
-export function reportFault (request: FastifyRequest, { code, detail, cause }: AuthError, message: string): void {
-  request.log.error({ event: 'fault', err: cause, auth: { code, reason: detail } }, message)
+export function reportFault (
+  request: FastifyRequest, { code, detail, cause, scheme }: AuthError, message: string
+): void {
+  const about = scheme === null ? {} : { scheme }
+  request.log.error({ event: 'fault', err: cause, auth: { code, ...about, reason: detail } }, message)
   if (isObserved('fault')) publishFor(request, 'fault', { ...requestFields(request), code, reason: detail })
 }
 

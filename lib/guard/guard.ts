@@ -155,7 +155,7 @@ export class Guard {
     const { failure, identities } = verdict
     if (failure !== null) {
       if (failure.code === 'AUTH_FAULT') {
-        return this.responder.sendInternalError(reply, internalError(failure.detail, verdict.cause))
+        return this.responder.sendInternalError(reply, internalError(failure.detail, verdict.cause, failure.scheme))
       }
       return isForgiven(policy, failure)
         ? { policy, identities: [], error: refusal(failure), carrier: carrierOf(reply) }

@@ -563,6 +563,6 @@ t.test('gives an AuthError the properties that handlers for http-errors read, an
     },
     { status: 401, expose: true, scheme: 'web', headers: { ...noStore, 'www-authenticate': 'Test realm="web"' } },
     { status: 503, expose: false, scheme: 'web', headers: { ...noStore, 'retry-after': '17' } },
-    { status: 500, expose: false, scheme: null, headers: {} }
+    { status: 500, expose: false, scheme: 'web', headers: {} }
   ])
 })

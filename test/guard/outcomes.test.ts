@@ -231,7 +231,7 @@ t.test(
           t.notOk('www-authenticate' in answer.headers)
           t.equal(answer.headers['cache-control'], 'no-store')
           const line = log.find(each => each.msg === 'authentication fault')
-          t.match(line, { level: 50, auth: { code: 'AUTH_FAULT', reason: String } })
+          t.match(line, { level: 50, auth: { code: 'AUTH_FAULT', scheme: String, reason: String } })
           if (word === 'throw' || word === 'reject') {
             t.match(line, { err: { message: 'Error', stack: /schemes\.ts/ } })
           }
