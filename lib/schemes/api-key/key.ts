@@ -50,7 +50,7 @@ export class KeyFormat {
   formOf (key: string): KeyForm {
     // nothing after the prefix has an underscore, so that `acme` and `acme_live` never accept each other's keys
     if (key.lastIndexOf('_') !== this.prefix.length || !key.startsWith(this.prefix)) return 'foreign'
-    if (key.length !== this.#length || !tailPattern.test(key.slice(this.prefix.length + 1))) return 'malformed'
+    if (!tailPattern.test(key.slice(this.prefix.length + 1))) return 'malformed'
     const body = key.slice(0, -checksumLength)
     return key.endsWith(checksum(body)) ? 'ours' : 'malformed'
   }
