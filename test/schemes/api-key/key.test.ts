@@ -49,6 +49,18 @@ t.test('a typo is malformed: a character changed, removed, added, or two swapped
   t.ok(['foreign', 'malformed'].includes(format.formOf(key.toUpperCase())))
 })
 
+t.test('a checksum makes no key of a text with another length or other characters', async t => {
+  const signed = (body: string): string => {
+    let text = ''
+    for (let rest = crc32(body); text.length < 6; rest = Math.floor(rest / 62)) text = base62.charAt(rest % 62) + text
+    return body + text
+  }
+  t.equal(format.formOf(signed(`acme_live_${'a'.repeat(30)}`)), 'ours')
+  for (const tail of ['a'.repeat(29), 'a'.repeat(31), `${'a'.repeat(29)}-`, `${'a'.repeat(29)}é`]) {
+    t.equal(format.formOf(signed(`acme_live_${tail}`)), 'malformed', tail)
+  }
+})
+
 t.test('another prefix is foreign, even if it starts with the same letters', async t => {
   const short = new KeyFormat('acme')
   t.equal(short.formOf(format.generate()), 'foreign')

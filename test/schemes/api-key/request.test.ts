@@ -1,6 +1,6 @@
 import { setImmediate as soon } from 'node:timers/promises'
 import Fastify from 'fastify'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import gatehouse, { apiKey, session, type AuthError, type Store, type StoreChange } from '../../../lib/index.js'
 import { digestOf, KeyFormat } from '../../../lib/schemes/api-key/key.js'
 import { KeyLookup, kind, LastUsed } from '../../../lib/schemes/api-key/lookup.js'
@@ -314,7 +314,8 @@ t.test('ignores a record of another scheme under any id', async t => {
   }
 })
 
-t.test('keeps long-lived connections while the store is unavailable, and asks again', async t => {
+/** Creates a store with a key, and watches the key as a long-lived connection does. */
+async function watchedKey (t: Test) {
   const tap = tappedStore()
   const { log } = Fastify()
   let report = (_change: StoreChange): void => {}
@@ -332,18 +333,41 @@ t.test('keeps long-lived connections while the store is unavailable, and asks ag
   const id = digestOf(unknownKey())
   await tap.store.add({ kind, id, owner: ann, value: stored, expiresAt: null })
   const outcome = await lookup.outcomeOf(id) as Authenticated
-  let revoked = 0
+  const calls = { revoked: 0 }
+  return {
+    tap,
+    id,
+    calls,
+    watch: () => outcome.onRevoked?.(() => { calls.revoked++ }),
+    /** Reports a change of the key, or that changes may have been missed. */
+    report: async (change: StoreChange) => { report(change); await soon() }
+  }
+}
+
+t.test('keeps long-lived connections while the store is unavailable, and asks again', async t => {
+  const { tap, id, calls, watch, report } = await watchedKey(t)
   tap.down = true
-  outcome.onRevoked?.(() => { revoked++ })
-  report({ id })
-  await soon()
+  watch()
+  await report({ id })
   t.equal(tap.count('get'), 3)
-  t.equal(revoked, 0)
+  t.equal(calls.revoked, 0)
   tap.down = false
   await tap.store.take(kind, id)
-  report(null)
-  await soon()
-  t.equal(revoked, 1)
+  await report(null)
+  t.equal(calls.revoked, 1)
+})
+
+t.test('ends long-lived connections with the overlap of a rotation', async t => {
+  const { tap, id, calls, watch, report } = await watchedKey(t)
+  watch()
+  for (const [seconds, revoked] of [[60, 0], [-1, 1]] as const) {
+    const sunsetAt = new Date(Date.now() + seconds * 1000).toISOString()
+    const value = { ...stored, replacedBy: 'k2', replacedAt: stored.createdAt, sunsetAt }
+    await tap.store.take(kind, id)
+    await tap.store.add({ kind, id, owner: ann, value, expiresAt: null })
+    await report({ id })
+    t.equal(calls.revoked, revoked, `${seconds} s`)
+  }
 })
 
 t.test('load', async t => {
