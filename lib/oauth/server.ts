@@ -143,7 +143,7 @@ function issuerOf (services: readonly TokenService[]): string {
     throw misconfigured(`The option oauthServer.resources has schemes with different issuers: '${other.scheme}' has ` +
       'another one than the first. Give all of them the same issuer.')
   }
-  const problem = issuerUrlProblem(issuer, [])
+  const problem = issuerUrlProblem(issuer, null)
   if (problem !== null) {
     throw misconfigured(`The option schemes.${first.scheme}.issuer ${problem}, because it is the issuer of ` +
       `oauthServer. Got ${describeValue(issuer)}.`)

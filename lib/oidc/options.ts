@@ -148,7 +148,7 @@ function parsePath (value: unknown, option: string): string {
 
 function parseRedirectUri (value: unknown, option: string): string {
   const written = text(value, option)
-  const url = parseUrl(written, 'redirectUri', [])
+  const url = parseUrl(written, 'redirectUri', null)
   if (url.href !== written || url.search !== '' || url.hash !== '' || !pathForm.test(url.pathname)) {
     throw misconfigured(`${option} must be a URL in its usual form without a query, whose path is one ` +
       `${pathExample}. Got ${describeValue(value)}.`)
@@ -156,7 +156,7 @@ function parseRedirectUri (value: unknown, option: string): string {
   return written
 }
 
-function parseUrl (value: string, name: string, insecureHosts: readonly string[]): URL {
+function parseUrl (value: string, name: string, insecureHosts: readonly string[] | null): URL {
   const url = sourceUrl(value, insecureHosts)
   if (url instanceof URL) return url
   throw misconfigured(`The option oidcLogin.${name} ${url}. Got ${describeValue(value)}.`)

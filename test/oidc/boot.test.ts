@@ -15,7 +15,14 @@ t.test('wrong options stop the boot with an error that names them', async t => {
   const cases: ReadonlyArray<readonly [object, RegExp]> = [
     [{ redirectUri: undefined }, /redirectUri must be a non-empty string/],
     [{ redirectUri: '/login/idp/callback' }, /redirectUri must be an https URL/],
-    [{ redirectUri: 'http://app.example.com/login/idp/callback' }, /redirectUri must be an https URL/],
+    [
+      { redirectUri: 'http://app.example.com/login/idp/callback' },
+      /redirectUri must be an https URL: plain http is for loopback hosts only\./
+    ],
+    [
+      { issuer: 'https://id.example.com/.well-known/openid-configuration' },
+      /oidcLogin\.issuer must be what its metadata calls issuer, without '\/\.well-known\/…'\. Got /
+    ],
     [{ redirectUri: `${origin}/login/idp/callback?a` }, /redirectUri must be a URL in its usual form without a query/],
     [{ redirectUri: `${origin}:443/login/idp/callback` }, /redirectUri must be a URL in its usual form/],
     [{ redirectUri: `${origin}/login/:idp/callback` }, /redirectUri must be a URL in its usual form/],

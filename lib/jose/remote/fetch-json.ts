@@ -82,25 +82,28 @@ export function isKeysUrl (keys: unknown): keys is string | URL {
 /**
  * Parses the URL of a document that is trusted because of the connection it comes by: https, or plain http to a
  * loopback host or one of `insecureHosts`. Otherwise returns the reason for the refusal, as the end of a sentence.
+ * @param insecureHosts `null` where no option names such hosts.
  *
  * @example
- * sourceUrl('http://id.example.com/jwks', []) // 'must be an https URL'
+ * sourceUrl('http://id.example.com/jwks', null) // 'must be an https URL: plain http is for loopback hosts only'
  */
-export function sourceUrl (text: string, insecureHosts: readonly string[]): URL | string {
+export function sourceUrl (text: string, insecureHosts: readonly string[] | null): URL | string {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || !/^https?:$/.test(url.protocol)) return 'must be an https URL'
   if (url.username !== '' || url.password !== '') return 'must not have a user name or password'
-  if (url.protocol === 'https:' || loopback.test(url.hostname) || insecureHosts.includes(url.hostname)) return url
-  return 'must be an https URL: plain http is for loopback hosts, and for hosts that insecureHosts names'
+  if (url.protocol === 'https:' || loopback.test(url.hostname) || insecureHosts?.includes(url.hostname)) return url
+  const others = insecureHosts === null ? ' only' : ', and for hosts that insecureHosts names'
+  return `must be an https URL: plain http is for loopback hosts${others}`
 }
 
 /**
  * Returns the reason why a text is no issuer whose metadata can be fetched (RFC 8414, 2), as the end of a sentence;
  * `null` if it is one.
  */
-export function issuerUrlProblem (issuer: string, insecureHosts: readonly string[]): string | null {
+export function issuerUrlProblem (issuer: string, insecureHosts: readonly string[] | null): string | null {
   const url = sourceUrl(issuer, insecureHosts)
   if (typeof url === 'string') return url
+  if (issuer.includes('/.well-known/')) return "must be what its metadata calls issuer, without '/.well-known/…'"
   return /[?#]/.test(issuer) ? 'must not have a query or fragment' : null
 }
 

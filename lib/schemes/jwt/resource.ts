@@ -43,7 +43,7 @@ export function parseResource (value: unknown, option: string): ResourceSettings
 }
 
 function webUrl (value: unknown, option: string): string {
-  const url = sourceUrl(text(value, option), [])
+  const url = sourceUrl(text(value, option), null)
   if (url instanceof URL) return text(value, option)
   throw misconfigured(`${option} ${url}. Got ${describeValue(value)}.`)
 }
@@ -110,7 +110,7 @@ interface ResourceUrl {
 /** Returns the first audience. Every issuer in the document must issue tokens for it. */
 function resourceOf (issuers: readonly IssuerSettings[], option: string): ResourceUrl {
   const identifier = issuers[0]?.audience?.[0]
-  const url = identifier === undefined ? 'is missing' : sourceUrl(identifier, [])
+  const url = identifier === undefined ? 'is missing' : sourceUrl(identifier, null)
   const problem = url instanceof URL ? (String(identifier).includes('#') ? 'must not have a fragment' : null) : url
   if (problem !== null || !(url instanceof URL)) {
     const which = identifier === undefined ? 'It' : `'${identifier}'`
