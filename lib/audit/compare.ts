@@ -89,8 +89,8 @@ function exclusionsOf ({ rules }: AuditPolicy): readonly string[] {
   ])
 }
 
-function excludedBy (needed: AuditConditions['scopes']): readonly string[] {
-  return needed !== null && isRequirements(needed) ? needed.none : []
+function excludedBy (requirements: AuditConditions['scopes']): readonly string[] {
+  return requirements !== null && isRequirements(requirements) ? requirements.none : []
 }
 
 function included ({ roles, scopes }: RoleSummary): readonly string[] {

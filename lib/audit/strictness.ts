@@ -140,11 +140,11 @@ function functionAtom (key: 'scopes' | 'roles' | 'when', name: string, place: 'b
 }
 
 function namesOf (
-  kind: 'scopes' | 'roles', needed: AuditConditions['scopes'], place: 'beside' | 'in'
+  kind: 'scopes' | 'roles', requirements: AuditConditions['scopes'], place: 'beside' | 'in'
 ): readonly Atom[] {
-  if (needed === null) return []
-  if (!isRequirements(needed)) return [functionAtom(kind, needed.function, place)]
-  const { all, any, none } = needed
+  if (requirements === null) return []
+  if (!isRequirements(requirements)) return [functionAtom(kind, requirements.function, place)]
+  const { all, any, none } = requirements
   return [
     ...all.map(name => ({ kind, any: [name] })),
     ...any.length === 0 ? [] : [{ kind, any }],
@@ -224,7 +224,7 @@ function isWithin (first: AuditRateLimit, second: AuditRateLimit): boolean {
 export function countUnnamed ({ rules, rateLimit }: AuditPolicy): number {
   const conditions = rules.flatMap(rule => [rule, ...rule.anyOf ?? []])
   const functions = conditions.flatMap(({ scopes, roles, when }) => [
-    when, ...[scopes, roles].map(needed => needed === null || isRequirements(needed) ? null : needed.function)
+    when, ...[scopes, roles].map(each => each === null || isRequirements(each) ? null : each.function)
   ])
   const choice = rateLimit !== null && 'plans' in rateLimit ? rateLimit.function : null
   return [...functions, choice].filter(name => name === '').length

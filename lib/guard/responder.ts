@@ -234,14 +234,14 @@ function hasUnreadBody ({ raw }: FastifyRequest): boolean {
   return raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0
 }
 
-interface Question {
+interface Candidates {
   /** The schemes that may answer. */
   readonly candidates: readonly BoundScheme[]
   readonly failure: AuthFailure
 }
 
 /** Returns the name of the scheme that answers a refusal, or `null`. Ends the watch unless it is still needed. */
-function findAnswer (reply: FastifyReply, watch: SendWatch, { candidates, failure }: Question): string | null {
+function findAnswer (reply: FastifyReply, watch: SendWatch, { candidates, failure }: Candidates): string | null {
   const { request } = reply
   for (const { name, scheme } of candidates) {
     try {

@@ -90,30 +90,30 @@ interface Security {
 function securityOf (policy: Policy, schemes: SecuritySchemes): Security {
   const { access, alternatives, rules } = policy
   if (access === 'public') return { security: [], rules: [] }
-  const scopes = [...new Set(rules.flatMap(neededScopes))]
+  const scopes = [...new Set(rules.flatMap(mandatoryScopes))]
   const described = alternatives.filter(all => all.every(({ name }) => schemes.has(name)))
   const security = described.map(all =>
     // the first scheme provides the acting principal, which needs the scopes
     Object.fromEntries(all.map(({ name }, i) => [name, i === 0 ? schemes.scopesOf(name, scopes) : []] as const)))
   const isWhole = described.length === alternatives.length
-  const saysScopes = isWhole && security.every(all => Object.values(all)[0]?.length === scopes.length)
+  const showsScopes = isWhole && security.every(all => Object.values(all)[0]?.length === scopes.length)
   const data = policyData(policy)
-  const unsaid = [
+  const remaining = [
     ...isWhole ? [] : [schemesInWords(data)],
-    ...rules.flatMap(rule => ruleInWords(ruleData(saysScopes ? withoutNeeded(rule) : rule))),
+    ...rules.flatMap(rule => ruleInWords(ruleData(showsScopes ? withoutMandatoryScopes(rule) : rule))),
     ...maxAgeInWords(data),
     ...rateLimitInWords(data)
   ]
-  if (described.length === 0) return { security: undefined, rules: unsaid }
-  return { security: access === 'required' ? security : [...security, {}], rules: unsaid }
+  if (described.length === 0) return { security: undefined, rules: remaining }
+  return { security: access === 'required' ? security : [...security, {}], rules: remaining }
 }
 
-/** Returns the scopes that every principal needs. */
-function neededScopes ({ scopes }: Rule): readonly string[] {
+/** Returns the scopes that every principal must have. */
+function mandatoryScopes ({ scopes }: Rule): readonly string[] {
   return scopes === null || typeof scopes === 'function' ? [] : scopes.all.map(({ name }) => name)
 }
 
-function withoutNeeded (rule: Rule): Rule {
+function withoutMandatoryScopes (rule: Rule): Rule {
   const { scopes } = rule
   return scopes === null || typeof scopes === 'function' ? rule : { ...rule, scopes: { ...scopes, all: [] } }
 }

@@ -114,10 +114,10 @@ function conditionsInWords ({ scopes, roles, when }: AuditConditions): readonly 
   ]
 }
 
-function requirementsInWords (kind: 'scope' | 'role', needed: AuditConditions['scopes']): readonly string[] {
-  if (needed === null) return []
-  if (!isRequirements(needed)) return [`${kind}s that ${needed.function || 'a function'} names`]
-  const { all, any, none } = needed
+function requirementsInWords (kind: 'scope' | 'role', requirements: AuditConditions['scopes']): readonly string[] {
+  if (requirements === null) return []
+  if (!isRequirements(requirements)) return [`${kind}s that ${requirements.function || 'a function'} names`]
+  const { all, any, none } = requirements
   return [
     ...all.length === 0 ? [] : [`${kind} ${all.join(' and ')}`],
     ...any.length === 0 ? [] : [`${kind} ${any.join(' or ')}`],
@@ -126,6 +126,6 @@ function requirementsInWords (kind: 'scope' | 'role', needed: AuditConditions['s
 }
 
 /** Returns true for names that are known, and false for a function that returns them for each request. */
-export function isRequirements (needed: NonNullable<AuditConditions['scopes']>): needed is AuditRequirements {
-  return 'all' in needed
+export function isRequirements (rule: NonNullable<AuditConditions['scopes']>): rule is AuditRequirements {
+  return 'all' in rule
 }
