@@ -120,7 +120,7 @@ async function matrix (
         !as ||
         route.reached - before !== Number(end.status === 200) ||
         answer.body.includes('secret')
-      ) { wrong.push({ saying: chosen, mode, end, got: [answer.statusCode, body] }) }
+      ) { wrong.push({ chosen, mode, end, got: [answer.statusCode, body] }) }
     }
   }
   t.same(

@@ -172,10 +172,10 @@ t.test('a store whose changes have no id is not believed, and one without an end
       return end
     }
   } as unknown as Store)
-  const seen: unknown[] = []
-  subscribed(() => {}).subscribe?.('a', change => { seen.push(change) })
+  const changes: unknown[] = []
+  subscribed(() => {}).subscribe?.('a', change => { changes.push(change) })
   for (const change of [{ id: 'b' }, null, undefined, 'b', { id: 7 }, ['b']]) notify(change)
-  t.same(seen, [{ id: 'b' }, null, null, null, null, null])
+  t.same(changes, [{ id: 'b' }, null, null, null, null, null])
   for (const end of [undefined, Promise.reject(new Error('lost')), 7]) {
     const store = subscribed(end)
     t.throws(() => store.subscribe?.('a', () => {}), {

@@ -98,8 +98,8 @@ t.test('refuses what passwords.verify returns in place of { valid }, which would
 t.test('a promise in the place of a principal or a hash ends no process, and the log says what it is', async t => {
   const lost = (): never => Promise.reject(new Error('the database is down')) as never
   const authorization = `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}`
-  const sentence = "the principal in the outcome of the scheme 'own' must be an object with a non-empty string id"
-  const reason = `${sentence}. Got a promise: await it first`
+  const message = "the principal in the outcome of the scheme 'own' must be an object with a non-empty string id"
+  const reason = `${message}. Got a promise: await it first`
   t.match(await answer(own(() => authenticated(lost()))), { status: 500, reason })
   t.match(await answer(own(() => authenticated({ id: 'ann' }, { owner: lost() }))), { status: 500, reason })
   for (const find of [
@@ -188,14 +188,14 @@ t.test('names the function that returned no principal, and what it returned inst
     [true, 'true'], ['correct horse battery', 'a text'], [7, '7'], [['ann'], 'a list'],
     [{ id: 7 }, 'an object whose id is 7'], [{ id: '' }, "an object whose id is ''"]
   ] as const) {
-    const sentence = (source: string) => `${source} must be an object with a non-empty string id. Got ${got}`
+    const messageFor = (source: string) => `${source} must be an object with a non-empty string id. Got ${got}`
     const answers = [
       [await ask(apiKey({ from: 'bearer', verify: () => result as never }), 'Bearer any'), 'verify'],
       [await ask(basic({ verify: () => result as never }), basicHeader), 'verify'],
       [await ask(jwt({ ...options, principal: () => result as never })), 'principal']
     ] as const
     for (const [answer, name] of answers) {
-      t.match(answer, { status: 500, reason: sentence(`the result of schemes.own.${name}`) })
+      t.match(answer, { status: 500, reason: messageFor(`the result of schemes.own.${name}`) })
     }
   }
   const loaded = basic({ verify: () => ({ id: 'ann' }), load: () => ({ roles: 'admin' }) as never })
