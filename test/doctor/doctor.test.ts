@@ -45,12 +45,16 @@ for (const { id, at, where, bad, good } of cases) {
     t.equal(found.error, null)
     t.match(placesOf(found.app, id), where)
     t.equal(placesOf(found.app, id).length, where.length)
-    t.equal(found.lines.some(({ doctor, level }) => doctor === id && level === 40), at === 'boot', 'in development')
+    t.equal(
+      found.lines.some(({ doctor, level }) => doctor === id && level === 40), at === 'boot', 'a warning in development'
+    )
 
     const started = await withEnvironment('production', async () => await boot(t, bad))
     if (severity === 'refused') {
       t.match((started.error as AuthError).message, new RegExp(`NODE_ENV=production.*\\n(- .*\\n)*- ${id}: `))
-      t.notOk(started.lines.some(({ doctor }) => doctor === id), 'said once')
+      t.notOk(
+        started.lines.some(({ doctor }) => doctor === id), 'a boot that is refused has no warnings of its findings'
+      )
     } else {
       t.ok(started.lines.some(({ doctor, level }) => doctor === id && level === 40), 'in production')
     }

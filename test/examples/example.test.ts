@@ -54,7 +54,7 @@ t.test('the example under npm start', async t => {
   t.test('logs no password, key, token or cookie', async t => {
     const log = running.output().split('\n').filter(line => line.startsWith('{')).join('\n')
     t.match(log, '"url":"/desk/orders"', 'requests are logged')
-    t.match(log, '"msg":"request refused"', 'refusals too')
+    t.match(log, '"msg":"request refused"', 'refusals are logged')
     const kept = [...readFileSync(`${path}/secrets.env`, 'utf8').matchAll(/^\w+=(.+)$/gm)].map(match => match[1] ?? '')
     t.equal(kept.length, secretNames.length)
     const secrets = [...kept, /Bearer (\S+)'/.exec(printed)?.[1] ?? '', session]
@@ -263,7 +263,10 @@ t.test('people with a browser', async t => {
     )
     t.equal((await cancel(1004, ben)).statusCode, 403, 'the order belongs to somebody else')
     t.equal((await cancel(1005, cleo)).statusCode, 403, 'a viewer may not cancel an order')
-    t.equal((await cancel(1005, ben, { origin: 'https://evil.example' })).statusCode, 403, 'another site')
+    t.equal(
+      (await cancel(1005, ben, { origin: 'https://evil.example' })).statusCode, 403,
+      'a request from another site is refused'
+    )
     t.equal((await cancel(1005, ben)).statusCode, 303)
     t.equal((await cancel(1004, ada)).statusCode, 303)
     t.equal((await cancel(1001, ada)).statusCode, 409)

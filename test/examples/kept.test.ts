@@ -46,7 +46,7 @@ t.test('a restart of the example', async t => {
 
   async function goesOn (address: string): Promise<void> {
     const [now, ended] = [ada.copy(address), copy.copy(address)]
-    t.match(await now.send('/desk'), { status: 200, body: 'Ada Moreau' }, 'the session')
+    t.match(await now.send('/desk'), { status: 200, body: 'Ada Moreau' }, 'the session is still valid')
     t.equal((await ended.send('/desk')).status, 401, 'not the one that was ended')
     t.match(
       await now.send('/api/me', { headers: { 'x-api-key': good.key } }),

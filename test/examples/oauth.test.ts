@@ -63,7 +63,7 @@ t.test('people connect an application, and disconnect it', async t => {
   const tokens = await connect(desk, cookie)
   t.match(await call(app, tokens.access_token, '/api/orders'), { status: 200 })
   t.match(await call(app, tokens.access_token, '/api/me'), { status: 403 }, 'not without a scope')
-  t.match(await call(app, tokens.access_token, '/mcp'), { status: 401 }, 'not another resource')
+  t.match(await call(app, tokens.access_token, '/mcp'), { status: 401 }, 'the token is refused at another resource')
   t.equal((await connect(desk, cookie)).status, 200, 'without being asked again')
   t.match(await page(desk, cookie), /<th scope="row">Sales dashboard<\/th>\s*<td data-label="Scopes">orders:read<\/td>/)
   t.notMatch(await page(desk, (await logIn(desk, 'ada')).cookie), 'Sales dashboard')

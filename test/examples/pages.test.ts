@@ -38,7 +38,7 @@ t.test('routes are grouped by their paths, with durations in words', async t => 
   const ada = injectAs(app, { id: 'ada', name: 'Ada', roles: ['admin'], realm: 'web' }, { scheme: 'web' })
   const { body } = await ada('/admin')
   const groups = Array.from(body.matchAll(/scope="rowgroup" colspan="3">([^<]+)</g), match => match[1])
-  t.same(groups, [...new Set(groups)], 'each once')
+  t.same(groups, [...new Set(groups)], 'each group is shown once')
   t.ok(groups.length > 5)
   t.match(body, 'authenticated within 1 hour')
   t.match(body, 'at most 60 requests in 1 minute')

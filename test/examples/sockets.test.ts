@@ -55,7 +55,7 @@ t.test('releases the stream of a closed page, and limits a session to twenty str
   t.notOk(first.readableEnded)
   const ended = once(first, 'end')
   const last = await begun()
-  t.ok(await Promise.race([ended, sleep(timeLimit(5_000), null, { ref: false })]), 'the oldest ended')
+  t.ok(await Promise.race([ended, sleep(timeLimit(5_000), null, { ref: false })]), 'the oldest stream ended')
   for (let round = 0; round < 3; round++) {
     for (const stream of others.splice(0)) stream.destroy()
     await sleep(200)

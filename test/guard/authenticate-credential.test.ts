@@ -128,7 +128,7 @@ t.test('A credential in a message', async t => {
       [true, true, false, true]
     )
     t.throws(() => caller.allows({} as { scopes: string }), { code: 'AUTH_FAULT' })
-    t.equal(caller.signal, caller.signal, 'one signal')
+    t.equal(caller.signal, caller.signal, 'the signal is the same object each time')
     t.equal(caller.signal.aborted, false)
     t.match(await authenticate('user', await app.gatehouse.tokens.issue({ id: 'gone' })), { kind: 'invalid' })
     t.match(await authenticate('user', `${token}x`), { kind: 'invalid' })
@@ -160,7 +160,7 @@ t.test('A credential in a message', async t => {
       const [read = {}] = requests
       const kept = { 'user-agent': 'lightMyRequest', host: 'here', 'x-more': '1' }
       t.strictSame(read.headers, { ...kept, ...headers }, JSON.stringify(openapi))
-      t.strictSame(Object.fromEntries(pairs(read.lines as string[])), read.headers, 'in rawHeaders too')
+      t.strictSame(Object.fromEntries(pairs(read.lines as string[])), read.headers, 'rawHeaders has the same headers')
       t.strictSame([read.query, read.same, read.ip, read.url], [query, true, '127.0.0.1', '/?k=q'])
       t.same([options.request.headers, options.request.query], [before, { k: 'q' }], 'the request is as it was')
     }

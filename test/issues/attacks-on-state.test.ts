@@ -157,7 +157,7 @@ t.test('bounds the sessions of one person in the store', async t => {
   const bob = await login('bob')
   t.equal(bob.statusCode, 200)
   t.equal((await app.inject({ url: '/', headers: { cookie: cookieOf(bob, '__Host-web') } })).statusCode, 200)
-  t.equal((await app.inject({ url: '/', headers: { cookie: first } })).statusCode, 401, 'the oldest ended')
+  t.equal((await app.inject({ url: '/', headers: { cookie: first } })).statusCode, 401, 'the oldest session ended')
 })
 
 t.test('stops watching a request whose upgrade is ignored with its response', async t => {

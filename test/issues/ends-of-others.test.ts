@@ -24,7 +24,7 @@ t.test('ends every session of a person even if the clock was set back since the 
     time.advance(60)
     t.equal(await status(cookie), 401, 'and it does not come back')
     const next = await enter()
-    t.equal(await status(next.cookie), 200, 'a new login')
+    t.equal(await status(next.cookie), 200, 'a new login is accepted')
   }
 })
 

@@ -440,7 +440,7 @@ t.test('calls a custom scheme again, and checks the expiry that it returned', as
       {
         expiresAt: now.expiresAt,
         recheck: request => {
-          t.equal(request.headers['x-own'], '1', 'gets the request')
+          t.equal(request.headers['x-own'], '1', 'the function receives the request')
           now.rechecked++
           return now.answer()
         }

@@ -252,7 +252,7 @@ for (const [way, leave] of Object.entries(ways)) {
       for (let i = 0; i < 200 && errors().length === 0; i++) await pause(10)
       t.match(errors(), [{ msg: `without the session cookie of ${change.replace(/ that.*/, '')}` }])
       await pause(20)
-      t.equal(errors().length, 1, 'once')
+      t.equal(errors().length, 1, 'one line is logged')
     })
   }
 }

@@ -212,9 +212,9 @@ t.test('selects keys by kid, and without one uses the only key or the only key o
   t.equal(verdict(by('one'), keys), 'valid')
   t.match(verdict(by('two'), keys), /does not verify/)
   t.match(verdict(by('nope'), keys), /no key is known/)
-  t.match(verdict(by(undefined), keys), /no key is known/, 'two have RS256')
-  t.equal(verdict(by(undefined, ec.privateKey, 'ES256'), keys), 'valid', 'one has ES256')
-  t.match(verdict(token({}, { alg: 'HS256', key: secret }), keys), /no key is known/, 'none has HS256')
+  t.match(verdict(by(undefined), keys), /no key is known/, 'two keys have RS256')
+  t.equal(verdict(by(undefined, ec.privateKey, 'ES256'), keys), 'valid', 'one key has ES256')
+  t.match(verdict(token({}, { alg: 'HS256', key: secret }), keys), /no key is known/, 'no key has HS256')
   t.equal(verdict(by(undefined), { one: rsa.publicKey }), 'valid')
   t.equal(verdict(by('one'), { one: { ...rsa.publicKey.export({ format: 'jwk' }), kid: 'one' } }), 'valid')
   t.match(verdict(by('nope'), { one: rsa.publicKey }), /no key is known/)
@@ -257,7 +257,7 @@ t.test('refuses headers with extensions, embedded keys or another algorithm', as
 
 t.test('refuses a token if node:crypto throws during verification', async t => {
   const [key] = ring(secret).keys
-  if (key === undefined) return t.fail('a key')
+  if (key === undefined) return t.fail('no key was found')
   const broken = { ...key, verify: () => { throw new Error('unsupported') } }
   t.match(
     verifyCompact(token({}, { alg: 'HS256', key: secret }), { keys: [broken], find: () => broken }), /cannot be checked/
@@ -409,7 +409,10 @@ t.test('recognises repeated signatures with a table of fixed size', async t => {
   const sightings = new Sightings(1)
   t.equal(sightings.isRepeated(one), false)
   t.equal(sightings.isRepeated(one), true)
-  t.equal(sightings.isRepeated(Buffer.concat([one.subarray(0, 8), other])), false, 'the same beginning')
+  t.equal(
+    sightings.isRepeated(Buffer.concat([one.subarray(0, 8), other])), false,
+    'a signature with the same beginning is another one'
+  )
   t.equal(sightings.isRepeated(other), false, 'the later token has replaced the one with the same beginning')
   t.equal(sightings.isRepeated(one), false)
 })
@@ -418,7 +421,7 @@ t.test('the cache compares whole tokens, is bounded and keeps recently used ones
   const cache = createTokenCache<{ token: string }>(8)
   const tail = 't'.repeat(32)
   cache.add({ token: `good${tail}` })
-  t.equal(cache.get(`evil${tail}`), undefined, 'the same tail')
+  t.equal(cache.get(`evil${tail}`), undefined, 'a token with the same end is another one')
   t.equal(cache.get(`good${tail}`)?.token, `good${tail}`)
   const text = (i: number) => `token-${String(i).padStart(40, '0')}`
   for (let i = 0; i < 1000; i++) {

@@ -40,7 +40,7 @@ t.test('a list of windows', async t => {
     await new Promise(resolve => setTimeout(resolve, 1_050))
     const { status, headers } = await ask('/', as())
     t.equal(status, 429, 'the limit of the hour is reached')
-    t.ok(Number(headers['retry-after']) > 3_500, 'and a Retry-After')
+    t.ok(Number(headers['retry-after']) > 3_500, 'the client has to wait for the rest of the hour')
   })
 
   await t.test('with one window is the same as that window', async t => {

@@ -119,10 +119,16 @@ t.test('prompt=none is login_required for a session that is not valid, and shows
     t.match([status, params], [303, { error: 'login_required', state: 'a b', iss: origin }])
     t.notOk('www-authenticate' in answer.headers)
     const page = await visit(app, authorizePath({ prompt: 'none' }), sent, { 'sec-fetch-site': 'same-origin' })
-    t.match(page, { status: 200, answer: { body: /http-equiv="refresh".*error=login_required/ } }, 'after a form')
+    t.match(
+      page, { status: 200, answer: { body: /http-equiv="refresh".*error=login_required/ } },
+      'a refusal after a form is sent by a page'
+    )
     const unknown = await visit(app, authorizePath({ prompt: 'none', client_id: 'nobody' }), sent)
     t.match(unknown, { status: 400, location: undefined })
-    t.match(await visit(app, authorizePath(), sent), { status: 302, location: /^\/login\?/ }, 'without prompt')
+    t.match(
+      await visit(app, authorizePath(), sent), { status: 302, location: /^\/login\?/ },
+      'without prompt=none, the person is sent to the login'
+    )
     t.match((await visit(app, authorizePath({ prompt: 'none', scope: 'unknown' }), sent)).params, {
       error: 'invalid_scope'
     })
@@ -323,7 +329,9 @@ t.test('consent: false does not hold for a native client, whose name any program
     t.equal(await statusOf('native', uri), 200, uri)
   }
   t.equal(await statusOf('both', 'http://127.0.0.1:4000/cb'), 200)
-  t.equal(await statusOf('both', 'https://both.example.com/cb'), 303, 'the host of a redirect URI identifies the client')
+  t.equal(
+    await statusOf('both', 'https://both.example.com/cb'), 303, 'the host of a redirect URI identifies the client'
+  )
   t.equal(await statusOf('confidential', 'http://127.0.0.1:4000/cb'), 303, 'so does a secret')
 })
 
@@ -356,9 +364,12 @@ t.test('a page of the application may allow some scopes, and remember them', asy
   }
   t.match(await submit({ decision: 'deny' }), { error: 'access_denied' })
   t.match(await submit({ decision: 'allow', scope: 'admin' }), { error: 'server_error' })
-  t.match(await submit({ decision: 'allow', scope: 'orders:read admin' }), { error: 'server_error' }, 'one too many')
-  t.match(await submit({ decision: 'none' }), { error: 'server_error' }, 'no list')
-  t.match(await submit({ decision: 'nothing' }), { error: 'server_error' }, 'an empty list')
+  t.match(
+    await submit({ decision: 'allow', scope: 'orders:read admin' }), { error: 'server_error' },
+    'a scope that was not requested is refused'
+  )
+  t.match(await submit({ decision: 'none' }), { error: 'server_error' }, 'a value that is no list is refused')
+  t.match(await submit({ decision: 'nothing' }), { error: 'server_error' }, 'an empty list is refused')
   t.match(await submit({ decision: 'allow', scope: 'orders:read' }), { code: /./ })
   t.equal((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).status, 200)
   t.match(await submit({ decision: 'always', scope: 'orders:read' }), { code: /./ })

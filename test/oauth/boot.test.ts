@@ -69,7 +69,7 @@ t.test('the schemes must fit each other', async t => {
   await t.rejects(serverApp(t, { issuer: 'https://api.example.com/?a' }), { message: /must not have a query/ })
   await t.rejects(serverApp(t, { issuer: 'https://api.example.com/a:b' }), { message: /which no route can serve/ })
   const symmetric = serverApp(t, { jwt: { keys: secret, algorithms: ['HS256'] } as object })
-  await t.rejects(symmetric, { code: 'AUTH_MISCONFIGURED' }, 'no public key')
+  await t.rejects(symmetric, { code: 'AUTH_MISCONFIGURED' }, 'a secret has no public key')
   const two = Fastify()
   t.teardown(() => two.close())
   const own = (issuer: string) => jwt({ issuer, audience: issuer, keys: privateKey, sign: { realm: 'web' } })

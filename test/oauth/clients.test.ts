@@ -36,7 +36,7 @@ t.test('a person adds, lists, changes and removes clients, and sees nobody else\
   t.equal(await clients.ofAnyOwner().remove(client.id), true)
   t.equal(await clients.of(owner).remove(client.id), false)
   t.match(await post(app, '/oauth/token', own, basic(client.id, secret ?? '')), { status: 401 })
-  t.match(await call(app, token.body.access_token), { status: 401 }, 'its tokens end')
+  t.match(await call(app, token.body.access_token), { status: 401 }, 'the tokens of the client end')
   clock.offset = 10_001
   t.equal((await call(other, token.body.access_token)).status, 401, 'on other instances too')
 })

@@ -12,7 +12,7 @@ t.test('revokes refresh tokens and access tokens, with everything of their grant
     t.equal((await call(app, body.access_token)).status, 401)
     const refresh = { grant_type: 'refresh_token', client_id: 'spa', refresh_token: body.refresh_token }
     t.match(await post(app, '/oauth/token', refresh), { status: 400, body: { error: 'invalid_grant' } })
-    t.equal((await revoke(body[name])).status, 200, 'once more')
+    t.equal((await revoke(body[name])).status, 200, 'a token can be revoked twice')
   }
   t.equal((await post(app, '/oauth/revoke', { token: 'garbage', client_id: 'spa' })).status, 200)
   const own = { grant_type: 'client_credentials', resource: `${origin}/mcp` }

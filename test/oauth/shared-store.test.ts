@@ -68,7 +68,7 @@ t.test('a consent is remembered for the server that asked for it', async t => {
   const page = await visit(one, authorizePath(), cookie)
   t.ok((await decide(one, page.answer.body, cookie)).params['code'])
   t.equal((await visit(one, authorizePath(), cookie)).status, 303)
-  t.equal((await visit(two, authorizePath(), cookie)).status, 200, 'the other asks')
+  t.equal((await visit(two, authorizePath(), cookie)).status, 200, 'the other server asks for consent')
   t.same(await two.gatehouse.oauth.consents.of(owner).list(), [])
   t.equal(await two.gatehouse.oauth.consents.of(owner).remove('spa'), false)
   t.match(await one.gatehouse.oauth.consents.of(owner).list(), [{ client: 'spa' }])

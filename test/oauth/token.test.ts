@@ -117,7 +117,7 @@ t.test('without scope, a token has the scopes of the client that the resource li
   const ask = async (scope?: string) =>
     (await post(app, '/oauth/token', { ...own, scope }, basic('idle', webSecret))).body
   t.equal((await ask('orders:write')).scope, 'orders:write')
-  t.equal((await ask()).error, 'invalid_scope', 'nothing is left')
+  t.equal((await ask()).error, 'invalid_scope', 'none of the requested scopes is left')
 })
 
 t.test('a code is bound to client, verifier, redirect URI and resource, and stays good after a wrong try', async t => {
@@ -196,7 +196,10 @@ t.test('refreshes within the scopes of the grant, for its client alone', async t
   t.match(third, { status: 200, body: { scope: /^orders:read orders:write$/ } }, 'the grant keeps its scopes')
   t.match((await refresh(first)).body.error, 'invalid_grant')
   t.match((await refresh(third.body.refresh_token)).body.error, 'invalid_grant', 'a token used again ended the grant')
-  t.equal((await refresh(first, { resource: `${origin}/mcp` })).body.error, 'invalid_grant', 'at any resource')
+  t.equal(
+    (await refresh(first, { resource: `${origin}/mcp` })).body.error, 'invalid_grant',
+    'a used token is refused at any resource'
+  )
 })
 
 t.test('refuses a refresh for scopes of the client of which the grant or the person has none', async t => {
@@ -211,7 +214,9 @@ t.test('refuses a refresh for scopes of the client of which the grant or the per
   Object.assign(people, { ann: { ...ann, scopes: [] } })
   t.match(await refresh('orders:read'), { status: 400, body: { error: 'invalid_scope' } })
   Object.assign(people, { ann })
-  t.match(await refresh('orders:read orders:write'), { status: 200, body: { scope: /^orders:read$/ } }, 'it was not used')
+  t.match(
+    await refresh('orders:read orders:write'), { status: 200, body: { scope: /^orders:read$/ } }, 'it was not used'
+  )
 })
 
 t.test('a grant without refresh tokens still ends when its code is used again', async t => {

@@ -263,7 +263,7 @@ t.test('ignores a cookie that this application did not seal', async t => {
     const page = await browser.send(`/login/idp/callback?code=x&state=${state}`, { headers: { cookie } })
     t.equal(page.status, 400)
     const again = await browser.send('/login/idp', { headers: { cookie } })
-    t.ok([again.headers['set-cookie']].flat().some(line => line?.startsWith(`${name}=; `)), 'it is removed')
+    t.ok([again.headers['set-cookie']].flat().some(line => line?.startsWith(`${name}=; `)), 'the cookie is removed')
   }
 })
 

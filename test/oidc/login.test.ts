@@ -47,7 +47,7 @@ t.test('asks the provider for what the options say, and the application for the 
   })
   const page = await browser.visit('/login/idp')
   const [login] = logins
-  t.equal(page.url, `${origin}/me`, 'the fallback')
+  t.equal(page.url, `${origin}/me`, 'the login leads to the fallback')
   t.match(JSON.parse(page.body), { id: `${issuer} ann` })
   t.match(login?.claims, { iss: issuer, sub: 'ann', aud: 'app', email: 'ann@example.com', email_verified: true })
   t.match(login?.tokens, { token_type: 'bearer', scope: 'openid email', access_token: /./, id_token: /^ey/ })

@@ -28,7 +28,7 @@ t.test('ends the session here and at the provider', async t => {
   const logouts = recordEvents(t, 'logout')
   await browser.visit('/me')
   const asks = await browser.visit('/logout', { method: 'POST', form: {} })
-  t.match(asks.url, `${issuer}/session/end`, 'the provider asks')
+  t.match(asks.url, `${issuer}/session/end`, 'the browser is sent to the provider')
   t.match(logouts, [{ scheme: 'web', id: 'ann' }])
   const [, xsrf = ''] = /name="xsrf" value="([^"]*)"/.exec(asks.body) ?? []
   const ended = await browser.visit(`${issuer}/session/end/confirm`, { method: 'POST', form: { xsrf, logout: 'yes' } })

@@ -373,7 +373,7 @@ t.test('does not carry a policy along when a config is spread into another route
     const stricter = { ...configs.get('/strict'), ...authConfig({ scopes: 'a' }).config }
     app.get('/stricter', { config: stricter }, async () => '')
   })
-  t.equal((await ask('/both')).status, 200, 'auth: false came along, as written')
+  t.equal((await ask('/both')).status, 200, 'a config that was spread has auth: false, as it is written')
   t.equal((await ask('/silent')).status, 401)
   t.equal((await ask('/stricter', as({ roles: ['admin'] }))).status, 403)
   t.equal((await ask('/stricter', as({ scopes: ['a'] }))).status, 200)

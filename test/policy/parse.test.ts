@@ -180,8 +180,8 @@ t.test('config.auth', async t => {
       return all
     }
     t.strictSame(await statuses('/a', 'ann', 3), [200, 200, 429])
-    t.strictSame(await statuses('/a', 'bob', 1), [200], 'another principal')
-    t.strictSame(await statuses('/b', 'ann', 1), [200], 'another route')
+    t.strictSame(await statuses('/a', 'bob', 1), [200], 'another principal has a count of its own')
+    t.strictSame(await statuses('/b', 'ann', 1), [200], 'another route has a count of its own')
     t.match(await ask('/a', as({ id: 'ann' })), { code: 'AUTH_RATE_LIMITED', headers: { 'retry-after': /^\d+$/ } })
   })
 })

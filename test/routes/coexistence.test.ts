@@ -444,14 +444,17 @@ t.test('rateLimit: answers 429 AUTH_RATE_LIMITED with Retry-After, per principal
     [200, 200, 429],
     'and so has one of the same id in another realm'
   )
-  t.same(await times(3, '/b'), [200, 200, 429], 'another route too')
+  t.same(await times(3, '/b'), [200, 200, 429], 'another route has a limit of its own')
   t.equal(calls, 2, 'a function of the route is behind the limit')
   t.same(
     [...(await times(1, '/items/1')), ...(await times(1, '/items/2')), ...(await times(1, '/items/3'))],
     [200, 200, 429],
     'a route is its pattern'
   )
-  t.same(await times(4, '/all', alice, ['GET', 'POST', 'DELETE']), [200, 200, 429, 429], 'whatever its methods')
+  t.same(
+    await times(4, '/all', alice, ['GET', 'POST', 'DELETE']), [200, 200, 429, 429],
+    'all methods of a route share one count'
+  )
   t.same(await times(3, '/b', { 'x-user': 'carl' }, ['HEAD', 'GET']), [200, 200, 429], 'HEAD counts as its GET')
   t.same(
     [...(await times(1, '/p')), ...(await times(1, '/p/')), ...(await times(1, '/p'))],

@@ -265,7 +265,7 @@ t.test('checks private state before the handler, which other code cannot forge',
     t.notOk(Reflect.ownKeys(lent ?? {}).some(key => String(key).includes('gatehouse')), 'there is nothing to copy')
     t.equal(await get('symbols'), 401, 'every symbol was copied from a request which passed')
     t.equal(await get('auth'), 500, 'request.auth cannot be written')
-    t.equal(await get('principal'), 500, 'nor can request.principal')
+    t.equal(await get('principal'), 500, 'request.principal cannot be written either')
     t.equal(await get('define'), 401, 'and what is defined over it counts for nothing')
     t.equal(page.reached, 1)
   }

@@ -101,8 +101,8 @@ for (const { name, skip, reportsChanges, make } of await backends()) {
       t.equal(await a.status(key), 401, 'at once where it was revoked')
       t.ok(await until(async () => await b.status(key) === 401))
       await sleep(reportsChanges ? 0 : staleness * 1_000)
-      t.same([await a.status(key), await b.status(key)], [401, 401], 'and stay')
-      t.equal(await b.keys.of(owner).revoke(record.id), false, 'only once')
+      t.same([await a.status(key), await b.status(key)], [401, 401], 'revoked keys stay revoked')
+      t.equal(await b.keys.of(owner).revoke(record.id), false, 'a key can be revoked once')
     })
 
     await t.test('are both accepted during an overlap, and then one', async t => {

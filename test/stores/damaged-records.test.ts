@@ -76,7 +76,7 @@ async function expectFaults (
     state.damage = whole
     const reasons = log?.take() ?? [(outcome as { detail?: string }).detail]
     t.match(reasons, [new RegExp(`of the kind '${kind}' cannot be read: ${reason}`)], reason)
-    t.equal(reasons.length, 1, 'one line')
+    t.equal(reasons.length, 1, 'the log has one line')
     t.match(outcome, log === null ? { code: 'AUTH_FAULT' } : { status: 500 }, `${reason}: a fault`)
   }
 }
@@ -91,7 +91,7 @@ t.test('a code that cannot be read gives no token', async t => {
     'used'
   ]
   await expectFaults(t, { kind: 'oauth-code', fields, state, log }, () => redeem(app, code))
-  t.equal((await redeem(app, code)).status, 200, 'nothing was spent')
+  t.equal((await redeem(app, code)).status, 200, 'the code was not spent')
 })
 
 t.test('a grant that cannot be read is not refreshed and not listed', async t => {

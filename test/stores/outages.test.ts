@@ -33,7 +33,7 @@ async function checkOutage (t: Test, store: Store, server: Endable): Promise<voi
   t.ok(await until(() => results.answered > answered), 'it is back')
   t.comment(`back after ${Math.round(performance.now() - began)} ms`)
   // new calls begin before all connections are open again
-  t.ok(await until(async () => await staysAvailable(results)), 'and stays')
+  t.ok(await until(async () => await staysAvailable(results)), 'the store stays available')
   await end()
   t.same(results.other, [], 'every failure is named')
   const slowest = Math.round(results.slowest)
@@ -133,7 +133,7 @@ for (const [name, make] of [
       const errors = await Promise.all(
         Array.from({ length: 30 }, () => store.get('a', 'b').then(() => null, (error: unknown) => error))
       )
-      t.ok(errors.every(error => error instanceof StoreUnavailable), 'all of them')
+      t.ok(errors.every(error => error instanceof StoreUnavailable), 'every error is a StoreUnavailable')
       t.notMatch(String((errors[0] as StoreUnavailable).detail), /S3cret|someone/)
       t.comment((errors[0] as StoreUnavailable).detail)
       await store.close()

@@ -203,7 +203,7 @@ t.test('names what it accepts in the refusal of a wrong option or argument', asy
   ]
   for (const [run, message] of calls) t.equal(messageOf(run), message)
   t.strictSame(provider.kids, kids)
-  t.equal((await fetch(provider.jwksUri)).status, 200, 'nothing fails')
+  t.equal((await fetch(provider.jwksUri)).status, 200, 'a wrong call changes nothing')
 })
 
 async function loginAt (t: Test, provider: FakeIssuer) {

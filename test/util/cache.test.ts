@@ -112,6 +112,9 @@ t.test('finds a token only by its whole text, and keeps the tokens that are used
   const two = createTokenCache(2)
   const all = ['one.............', 'two..............', 'three............'].map(token => ({ token }))
   for (const [n, { token }] of all.entries()) two.add({ token: `${token}${n}` })
-  t.same(all.map(({ token }, n) => two.get(`${token}${n}`) !== undefined), [false, true, true], 'never more')
+  t.same(
+    all.map(({ token }, n) => two.get(`${token}${n}`) !== undefined), [false, true, true],
+    'the cache holds no more tokens than its size'
+  )
   t.end()
 })

@@ -24,7 +24,7 @@ t.test('notifies each watcher once, none that stopped, and keeps checking while 
   watchers.check('a')
   const { length } = lookUps
   await pause(50)
-  t.equal(lookUps.length, length, 'nobody waits')
+  t.equal(lookUps.length, length, 'no id is looked up if nobody waits')
   watchers.add('b', notify)
   watchers.close()
   watchers.notify('b')
@@ -51,12 +51,14 @@ t.test('stops checking an entry without watchers, even if the store did not answ
   const early = watchers.add('a', () => {})
   early()
   await new Promise(resolve => setImmediate(resolve))
-  t.same(set(), [], 'gone before the store failed')
+  t.same(set(), [], 'no timer is set for a listener that left before the failure')
   const late = watchers.add('b', () => {})
   await new Promise(resolve => setImmediate(resolve))
   const retries = set().flatMap(call => 'returned' in call ? [call.returned] : [])
   late()
-  t.ok(cleared().some(({ args: [timer] }) => timer === retries[0]), 'gone after it')
+  t.ok(
+    cleared().some(({ args: [timer] }) => timer === retries[0]), 'the timer is cleared when the last listener leaves'
+  )
   t.equal(retries.length, 1)
 })
 

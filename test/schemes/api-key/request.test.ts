@@ -426,7 +426,7 @@ t.test('load', async t => {
     t.strictSame(
       (await ask(key)).json<{ principal: object }>().principal,
       { ...ann, scopes: ['a'], roles: [] },
-      'identity stays too'
+      'load cannot change the realm and the id'
     )
     t.strictSame(
       principals[0],

@@ -175,7 +175,7 @@ t.test('accepts only a session with a recent authentication', async t => {
   const late = await ann.call('POST', '', { name: 'x' })
   t.equal(late.statusCode, 401)
   t.equal(late.json<{ code: string }>().code, 'AUTH_STEP_UP_REQUIRED')
-  t.equal((await enter('ann').then(async again => again.list())).length, 1, 'nothing was made')
+  t.equal((await enter('ann').then(async again => again.list())).length, 1, 'no key was created')
 })
 
 t.test('refuses to create a key for a cross-site request', async t => {

@@ -81,7 +81,7 @@ t.test('returns principal, expiry and authentication time for a good token', asy
       hsToken({ auth_time: authTime, roles: ['clerk'], exp, extra: { deep: [1] } }, { typ: 'at+jwt', kid: 'any' })
     )
   )
-  if (outcome instanceof Promise || outcome.kind !== 'authenticated') return t.fail('synchronous and authenticated')
+  if (outcome instanceof Promise || outcome.kind !== 'authenticated') return t.fail('it is not accepted at once')
   t.same(outcome.principal, { realm: issuer, id: 'user-1', scopes: ['orders:read'], roles: ['clerk'] })
   t.ok(Object.isFrozen(outcome.principal) && Object.isFrozen(outcome.principal.scopes))
   t.equal(outcome.authenticatedAt?.getTime(), authTime * 1000)
@@ -678,7 +678,7 @@ t.test('sign: refuses reserved claims, scopes with spaces and an empty lifetime'
   const app = Fastify()
   t.teardown(() => app.close())
   const { features: { tokens } } = await createScheme(jwt({ ...base, sign: true }), app, 'user')
-  if (tokens === undefined) return t.fail('issue')
+  if (tokens === undefined) return t.fail('the scheme issues no tokens')
   const { issue } = tokens
   const fault = { code: 'AUTH_FAULT', message: 'Internal Server Error' }
   for (const name of ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles']) {

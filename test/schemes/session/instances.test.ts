@@ -339,7 +339,7 @@ t.test('discards a look-up that was running when the session ended', async t => 
   await a.ask('/logout', { cookie })
   t.equal(await a.status(cookie), 401)
   go()
-  t.equal(await early, 200, 'it came before')
+  t.equal(await early, 200, 'a request from before the end is accepted')
   t.equal(await a.status(cookie), 401, 'the late answer is not cached')
 })
 

@@ -132,7 +132,7 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
     t.same([await status(one.cookie), await status(two.cookie)], [401, 200])
     t.equal(await sessions.ofAnyOwner().revoke(two.id), true)
     t.equal(await status(two.cookie), 401)
-    if (withStore) t.equal(await sessions.ofAnyOwner().revoke(two.id), false, 'once')
+    if (withStore) t.equal(await sessions.ofAnyOwner().revoke(two.id), false, 'a session can be revoked once')
     for (const id of ['', 'x', 'x'.repeat(5_000), `${'x'.repeat(21)}\0`, null as unknown as string]) {
       t.equal(await sessions.of(alice).revoke(id), false)
     }
@@ -171,7 +171,7 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
     const { body: was } = await ask('/me', { method: 'GET', cookie: before.cookie })
     time.advance(600)
     const { cookie, setCookies } = await ask('/login', { cookie: before.cookie, body: { renew: true } })
-    t.match(setCookies[0], /Max-Age=/, 'kept as before')
+    t.match(setCookies[0], /Max-Age=/, 'the renewed session is still kept')
     const { body: is } = await ask('/me', { method: 'GET', cookie })
     t.not(is.session, was.session)
     t.same([is.authenticatedAt, is.data], [was.authenticatedAt, { step: 1 }], 'the person did not authenticate again')

@@ -84,7 +84,7 @@ t.test('stops the boot for a wrong option, and names the scheme and the option',
   for (const [what, options, message] of cases) {
     const error = await boot(options).then(() => null, each => each)
     t.match(error, { code: 'AUTH_MISCONFIGURED', message }, what)
-    t.notOk(String(error?.message).includes(good), 'without the secret')
+    t.notOk(String(error?.message).includes(good), 'the message does not contain the secret')
   }
   await t.rejects(
     boot({ secret: good }, 'my scheme'),
@@ -147,6 +147,6 @@ t.test('refuses an authentic payload of another version', t => {
     t.equal(unpack({ ...payload, ...other }, true), null, JSON.stringify(other))
   }
   const { c, o, ...without } = payload
-  t.same(unpack(without, true)?.principal.scopes, [], 'absent is nothing')
+  t.same(unpack(without, true)?.principal.scopes, [], 'missing scopes are no scopes')
   t.end()
 })

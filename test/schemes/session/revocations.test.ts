@@ -105,7 +105,7 @@ t.test('an end of all spares the given session and later ones, but none that end
   list.endAll(a.principal, 'e')
   time.advance(10)
   list.endAll(a.principal, 'e')
-  t.equal(list.denies(e), false, 'spared twice')
+  t.equal(list.denies(e), false, 'a session that is the exception twice stays alive')
   list.end(e)
   t.equal(list.denies(e), true, 'the spared one ends like any other')
   list.endAll(a.principal, null)
@@ -143,8 +143,10 @@ t.test('compacts the entries of an owner with too many of them, without affectin
     'an earlier session of the same person ends too'
   )
   time.advance(20)
-  t.equal(list.denies(sessionOf('x', 'busy', begun + 5_000)), false, 'a later one')
-  t.equal(list.denies(sessionOf('x', 'busy', list.after({ realm: 'web', id: 'busy' }))), false, 'a new login')
+  t.equal(list.denies(sessionOf('x', 'busy', begun + 5_000)), false, 'a later session goes on')
+  t.equal(
+    list.denies(sessionOf('x', 'busy', list.after({ realm: 'web', id: 'busy' }))), false, 'a new session is alive'
+  )
   t.end()
 })
 
@@ -247,7 +249,7 @@ t.test('ends sessions that began before the clock was set back', t => {
   t.equal(other.denies(begunHere), true)
   const next = sessionOf('next', 'alice', other.after(begunHere.principal))
   other.begin(next)
-  t.equal(other.denies(next), false, 'a new login')
+  t.equal(other.denies(next), false, 'a new session is alive')
 
   const { list: third } = revocations()
   third.endAll(unseen.principal, 'spared')
