@@ -8,10 +8,14 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import type { GatehouseOptions } from '../../types/options.js'
 import type { AuthErrorCode, AuthFailure, Outcome } from '../../types/outcome.js'
 import type { Scheme, SchemeContext, SchemeFactory } from '../../types/scheme.js'
+import { misconfigured } from '../errors.js'
 import { writeChallenges } from '../guard/challenge.js'
 import { isAmbient } from '../kit/sources.js'
 import { plugin } from '../plugin.js'
 import { memoryStore } from '../stores/memory/index.js'
+import { describeValue } from '../util/describe.js'
+import { isObject, isPlainObject } from '../util/objects.js'
+import { functionOf, object, oneOf, optional, text, type Parser } from '../util/options.js'
 
 /** The parts of a request that carry a credential. */
 export interface SentCredential {
@@ -52,6 +56,33 @@ export interface SchemeContract {
   readonly ambient?: boolean
 }
 
+const flag = oneOf(true, false)
+
+/** The parsers of the options. A misspelled `foreign` or `expired` would test nothing. */
+const checkContract = object({
+  test: functionOf('(title, run) that registers a test'),
+  scheme: parseScheme,
+  good: (value, option) => typeof value === 'function' || parseCredentials(value, option),
+  bad: parseCredentials,
+  foreign: optional(parseCredentials, null),
+  expired: optional(parseCredentials, null),
+  carry: functionOf('(text) => { headers, query }'),
+  sync: optional(flag, null),
+  challenge: text,
+  ambient: optional(flag, null)
+} satisfies Record<keyof SchemeContract, Parser<unknown>>)
+
+function parseScheme (value: unknown, option: string): void {
+  if (typeof value === 'function' || isObject(value)) return
+  throw misconfigured(`${option} must be a scheme, or the function that makes it. Got ${describeValue(value)}.`)
+}
+
+function parseCredentials (value: unknown, option: string): void {
+  if (isPlainObject(value) && Object.values(value).every(isPlainObject)) return
+  throw misconfigured(`${option} must be an object from the name of a credential to { headers, query }. Got ` +
+    `${describeValue(value)}.`)
+}
+
 const strangers: SentCredentials = {
   nothing: {},
   'another Authorization scheme': { headers: { authorization: 'Digest username="ann"' } },
@@ -64,6 +95,7 @@ const strangers: SentCredentials = {
  * Registers tests of everything that the contract of {@link Scheme} demands, with any test runner: alone, and behind
  * the guard of an application that listens on a free loopback port.
  *
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a wrong option.
  * @example
  * import { test } from 'node:test'
  * import { schemeContract } from 'fastify-gatehouse/testing'
@@ -75,6 +107,7 @@ const strangers: SentCredentials = {
  * })
  */
 export function schemeContract (contract: SchemeContract): void {
+  checkContract(contract, 'The options of schemeContract')
   const { test } = contract
   test('returns authenticated, absent, foreign or invalid, as the credential is', () => testOutcomes(contract))
   test('returns an outcome for any text, never an error and never a principal', () => testHostile(contract))

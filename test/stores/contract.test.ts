@@ -25,6 +25,18 @@ async function failures (careless: (store: Store) => Partial<Store>, titles = /^
   return (await Promise.all(runs)).filter(title => title !== null)
 }
 
+t.test('names a wrong option, which would test nothing', async t => {
+  const whole = { test: () => {}, make: memoryStore }
+  for (const [options, message] of [
+    [{ anohter: memoryStore }, /^The options of storeContract have an unknown key 'anohter'\. Did you mean 'another'\?/],
+    [{ make: memoryStore() }, /^The option storeContract\.make must be a function \(\) => store\. Got an object/],
+    [{ test: null }, /^The option storeContract\.test must be a function/],
+    [{ rounds: 0 }, /^The option storeContract\.rounds must be a whole number, 1 or more/]
+  ] as const) {
+    t.throws(() => { storeContract({ ...whole, ...options } as never) }, { code: 'AUTH_MISCONFIGURED', message })
+  }
+})
+
 /** Common mistakes, with the title of the test that has to find each. */
 const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) => Partial<Store>]> = [
   [/of 50 parallel calls of take, one returns the record/, store => ({

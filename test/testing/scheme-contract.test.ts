@@ -37,6 +37,26 @@ t.test('a scheme that keeps the contract passes', async t => {
   t.same(await failuresOf({}), [])
 })
 
+t.test('names a wrong option, which would test nothing', async t => {
+  const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
+    [undefined, /^The options of schemeContract must be an object/],
+    [{ foriegn: {} }, /^The options of schemeContract have an unknown key 'foriegn'\. Did you mean 'foreign'\?/],
+    [{ test: undefined }, /^The option schemeContract\.test must be a function \(title, run\)/],
+    [{ scheme: null }, /^The option schemeContract\.scheme must be a scheme, or the function that makes it\. Got null/],
+    [{ bad: ['dev-1'] }, /^The option schemeContract\.bad must be an object from the name of a credential .* a list/],
+    [{ good: { device: 'dev-1' } }, /^The option schemeContract\.good must be an object from the name/],
+    [{ expired: undefined }, /'expired' set to undefined/],
+    [{ sync: 'no' }, /^The option schemeContract\.sync must be true or false/],
+    [{ challenge: '' }, /^The option schemeContract\.challenge must be a non-empty string/],
+    [{ carry: {} }, /^The option schemeContract\.carry must be a function/]
+  ]
+  const whole = { test: () => {}, scheme: device, good: {}, bad: {}, carry, challenge: 'Device' }
+  for (const [options, message] of wrong) {
+    const contract = options === undefined ? options : { ...whole, ...options as object }
+    t.throws(() => { schemeContract(contract as never) }, { code: 'AUTH_MISCONFIGURED', message })
+  }
+})
+
 const ask = device.authenticate.bind(device) as (request: never) => Outcome
 const broken: Readonly<Record<string, readonly [Partial<Scheme>, RegExp]>> = {
   'returns a promise': [{ authenticate: async request => ask(request as never) }, /^returns authenticated/],

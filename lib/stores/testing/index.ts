@@ -2,16 +2,25 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { Store, StoreChange, StoreCount } from '../../../types/store.js'
 import { isError } from '../../errors.js'
+import { functionOf, object, optional, wholeNumber, type Parser } from '../../util/options.js'
 import { added, changed, entry, held, kind, testStore, until, type StoreContract } from './fixtures.js'
 import { testRaces } from './races.js'
 import { testRecords } from './records.js'
 
 export type { StoreContract } from './fixtures.js'
 
+const checkContract = object({
+  make: functionOf('() => store'),
+  another: optional(functionOf('() => store'), null),
+  test: functionOf('(title, run) that registers a test'),
+  rounds: optional(wholeNumber(), null)
+} satisfies Record<keyof StoreContract, Parser<unknown>>)
+
 /**
  * Registers tests of everything that the contract of {@link Store} demands, with any test runner. Each test creates a
  * store and closes it.
  *
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a wrong option.
  * @example
  * import { test } from 'node:test'
  * import { storeContract } from 'fastify-gatehouse/stores/testing'
@@ -19,6 +28,7 @@ export type { StoreContract } from './fixtures.js'
  * storeContract({ test, make: () => new MyStore(url), another: () => new MyStore(url) })
  */
 export function storeContract (contract: StoreContract): void {
+  checkContract(contract, 'The options of storeContract')
   testRecords(contract)
   testCounters(contract)
   testRaces(contract)
