@@ -1,5 +1,6 @@
+import { METHODS } from 'node:http'
 import { misconfigured } from '../errors.js'
-import { describeValue } from '../util/describe.js'
+import { describeValue, didYouMean } from '../util/describe.js'
 import { isObject, isPlainObject } from '../util/objects.js'
 import { readOptions } from '../util/options.js'
 
@@ -21,7 +22,23 @@ export function parsePublicPaths (value: unknown): readonly PublicPath[] {
   if (!Array.isArray(value)) {
     throw misconfigured("The option publicPaths must be a list of paths, such as ['/health', '/docs/*'].")
   }
-  return value.map((entry: unknown, i) => parseEntry(entry, `The option publicPaths[${i}]`))
+  const entries = value.map((entry: unknown, i) => parseEntry(entry, `The option publicPaths[${i}]`))
+  checkUnique(entries)
+  return entries
+}
+
+/** Refuses an entry that an earlier one makes useless, with its reason. */
+function checkUnique (entries: readonly PublicPath[]): void {
+  for (const [i, { path, methods }] of entries.entries()) {
+    const first = entries.findIndex(other => other.path === path && shareMethods(other.methods, methods))
+    if (first === i) continue
+    throw misconfigured(`The option publicPaths[${i}] has the path of publicPaths[${first}], '${path}', and no ` +
+      'methods of its own. Keep one of them.')
+  }
+}
+
+function shareMethods (one: PublicPath['methods'], other: PublicPath['methods']): boolean {
+  return one === null || other === null || [...one].some(method => other.has(method))
 }
 
 function parseEntry (entry: unknown, option: string): PublicPath {
@@ -57,10 +74,13 @@ function parsePrefix (path: string, option: string): string | null {
 
 function parseMethods (method: unknown, option: string): ReadonlySet<string> {
   const methods: unknown[] = Array.isArray(method) ? method : [method]
-  if (methods.length === 0 || !methods.every(each => typeof each === 'string' && /^[A-Za-z-]+$/.test(each))) {
-    throw misconfigured(`${option}.method must be an HTTP method or a list of them.`)
+  const upper = methods.map(each => typeof each === 'string' ? each.toUpperCase() : '')
+  const wrong = upper.findIndex(each => !METHODS.includes(each))
+  if (methods.length === 0 || wrong !== -1) {
+    const got = describeValue(methods.length === 0 ? method : methods[wrong])
+    throw misconfigured(`${option}.method must be an HTTP method or a list of them. Got ${got}.` +
+      didYouMean(upper[wrong] ?? '', METHODS))
   }
-  const upper = methods.map(each => String(each).toUpperCase())
   return new Set(upper.includes('GET') ? [...upper, 'HEAD'] : upper)
 }
 

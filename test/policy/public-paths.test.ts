@@ -231,7 +231,7 @@ t.test('Public paths', async t => {
       {
         options: {
           publicPaths: [
-            '/health',
+            { path: '/health', method: 'GET' },
             '/docs/*',
             '/docs/intro',
             '/said',
@@ -269,6 +269,9 @@ t.test('Public paths', async t => {
       [[{ path: '/x', reason: undefined }], "'reason' set to undefined"],
       [[{ path: '/x', methods: 'GET' }], "unknown key 'methods'", "Did you mean 'method'?"],
       [[{ url: '/x' }], "unknown key 'url'"],
+      [['/x', '/y', { path: '/x', reason: 'why' }], "publicPaths[2] has the path of publicPaths[0], '/x'"],
+      [[{ path: '/x', method: 'GET' }, { path: '/x', method: ['POST', 'HEAD'] }], 'and no methods of its own'],
+      [[{ path: '/x', method: ['GET', 'PSOT'] }], "Got 'PSOT'", "Did you mean 'POST'?"],
       [[{ path: '/x', method: [] }], 'method must be an HTTP method'],
       [[{ path: '/x', method: 'GET POST' }], 'method must be an HTTP method'],
       [[{ path: '/x', method: ['GET', 1] }], 'method must be an HTTP method'],
