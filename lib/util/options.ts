@@ -79,6 +79,20 @@ export function readOptions (
   return given
 }
 
+/** Names that other packages, such as @fastify/jwt, @fastify/session and @fastify/oauth2, have for options of ours. */
+const foreignNames = new Map<string, readonly string[]>([
+  ['secret', ['keys']], ['key', ['secret']], ['password', ['secret']], ['validate', ['verify']], ['auth', ['verify']],
+  ['allowedIss', ['issuer']], ['allowedAud', ['audience']], ['extractToken', ['from']], ['formatUser', ['principal']],
+  ['jwksUrl', ['keys']], ['jwksUri', ['keys']], ['maxAge', ['absoluteTimeout', 'maxTokenAge']],
+  ['expiresIn', ['absoluteTimeout', 'sign']], ['callbackUri', ['redirectUri']], ['startRedirectPath', ['path']]
+])
+
+/** Returns " Did you mean 'keys'?" with the option that resembles a key, or that another package calls by it. */
+function suggestion (key: string, keys: readonly string[]): string {
+  const other = foreignNames.get(key)?.find(each => keys.includes(each))
+  return other === undefined ? didYouMean(key, keys) : ` Did you mean '${other}'?`
+}
+
 /** Returns the own fields of a plain object with only known keys. Ignores properties of `Object.prototype`. */
 function knownFields (value: unknown, keys: readonly string[], option: string): Readonly<Record<string, unknown>> {
   if (!isObject(value)) {
@@ -89,7 +103,7 @@ function knownFields (value: unknown, keys: readonly string[], option: string): 
   for (const key of Object.keys(value)) {
     if (keys.includes(key)) continue
     const unknown = /^[a-z]{1,30}$/i.test(key) ? `'${key}'` : describeValue(key)
-    throw misconfigured(`${option} ${hasOrHave(option)} an unknown key ${unknown}.${didYouMean(key, keys)} Known: ` +
+    throw misconfigured(`${option} ${hasOrHave(option)} an unknown key ${unknown}.${suggestion(key, keys)} Known: ` +
       `${joinNames(keys)}.`)
   }
   return ownFields(value)

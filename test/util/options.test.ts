@@ -28,6 +28,12 @@ t.test('readOptions', async t => {
       () => readOptions({ aa: 1 }, ['a', 'long'], 'The option place'),
       misconfigured("The option place has an unknown key 'aa'. Did you mean 'a'? Known: a or long.")
     )
+    t.throws(() => readOptions({ secret: 'a' }, ['from', 'keys'], 'The option place'), /Did you mean 'keys'\? Known/)
+    t.throws(() => readOptions({ validate: 1 }, ['keys', 'verify'], 'The option place'), /Did you mean 'verify'\?/)
+    t.throws(
+      () => readOptions({ maxAge: 1 }, ['from'], 'The option place'),
+      misconfigured("The option place has an unknown key 'maxAge'. Known: from.")
+    )
     t.throws(
       () => readOptions({ unheard: 1 }, ['a'], 'The option place'),
       misconfigured("The option place has an unknown key 'unheard'. Known: a.")
