@@ -39,6 +39,17 @@ t.test('names the end of a session, and not the lack of a credential', async t =
   t.equal(await reasonOf(over), 'the session has expired')
 })
 
+t.test('logs the reason that a scheme of the application gives for an absent or a foreign credential', async t => {
+  const openapi = { type: 'apiKey', in: 'header', name: 'x-device' } as const
+  const answer = async (outcome: object) =>
+    await (await refusals({ openapi, authenticate: () => outcome })).reasonOf({ 'x-device': 'a' })
+  t.equal(await answer({ kind: 'absent', detail: 'the device was retired' }), 'the device was retired')
+  t.equal(await answer({ kind: 'absent', detail: 7 }), 'no credential was sent')
+  const foreign = 'the credential belongs to no scheme of this route'
+  t.equal(await answer({ kind: 'foreign', detail: 'an old serial' }), `${foreign}: an old serial`)
+  t.equal(await answer({ kind: 'foreign' }), foreign)
+})
+
 t.test('names the issuer and the audience of a token for somebody else', async t => {
   const [keys, issuer] = [secretOf(), 'https://id.example.com']
   const made = (iss: string, audience: string) => jwt({ keys, issuer: iss, audience, sign: true })
