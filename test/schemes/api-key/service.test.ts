@@ -246,12 +246,15 @@ t.test('ends the old key at once if the rotation is due to a suspicion, without 
 })
 
 t.test('never extends the old key by a second rotation, and ends it on suspicion', async t => {
+  const time = clock(t)
   const { keys, status } = await createInstance(t)
   const { key, record } = await keys.of(ann).create({ name: 'k', expiresAt: new Date(Date.now() + 100_000) })
   await keys.ofAnyOwner().rotate(record.id, { overlap: 10 })
   const first = await keys.ofAnyOwner().get(record.id)
+  time.advance(1)
   await keys.ofAnyOwner().rotate(record.id, { overlap: '7d' })
-  t.equal((await keys.ofAnyOwner().get(record.id))?.sunsetAt, first?.sunsetAt)
+  const { replacedAt, sunsetAt } = await keys.ofAnyOwner().get(record.id) ?? {}
+  t.strictSame([replacedAt, sunsetAt], [first?.replacedAt, first?.sunsetAt])
   const last = await keys.ofAnyOwner().rotate(record.id, { overlap: 0 })
   t.equal(await status(key), 401)
   t.equal(last?.record.expiresAt, record.expiresAt, 'its successor has the end that was given, not that of the overlap')
@@ -296,7 +299,7 @@ t.test('fails as unavailable if a change conflicts again and again', async t => 
 })
 
 t.test('creates no key with more rights than its owner', async t => {
-  const { keys } = await createInstance(
+  const { keys, status } = await createInstance(
     t, {}, { load, roles, scopes: { 'orders:read': 'See orders', reports: 'See reports' } }
   )
   const rights = { scopes: ['orders:read', 'reports'], roles: ['clerk', 'admin'] }
@@ -313,6 +316,14 @@ t.test('creates no key with more rights than its owner', async t => {
     { message: 'Access denied', stack: /^AuthError: Access denied \(load knows no such owner/ },
     'nor is one made for nobody'
   )
+
+  const { key } = await keys.of(bob).create({ name: 'k' })
+  people['bob'] = { roles: ['clerk'] }
+  t.teardown(() => { people['bob'] = { roles: [] } })
+  const { key: more } = await keys.of(bob).create({ name: 'k', scopes: ['orders:read'] })
+  t.strictSame([await status(key), await status(more)], [200, 200], 'requests load the owner')
+  people['bob'] = { roles: [] }
+  await t.rejects(keys.of(bob).create({ name: 'k', scopes: ['orders:read'] }), { code: 'AUTH_ACCESS_DENIED' })
 
   const within = { ...ann, scopes: ['reports'], roles: [] }
   t.ok(await keys.of(ann).create({ name: 'k', scopes: ['reports'] }, { within }))
