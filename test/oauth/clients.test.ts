@@ -201,6 +201,16 @@ t.test('a consent covers the scopes that the page showed, and none that the clie
   t.equal((await decide(app, answer.body, cookie)).params.error, 'invalid_scope', 'nothing is left of what was shown')
 })
 
+t.test('a client that is changed keeps no redirect URI but the new ones', async t => {
+  const app = await serverApp(t)
+  const clients = app.gatehouse.oauth.clients.of(owner)
+  const [before, after] = ['https://before.example.com/cb', 'https://after.example.com/cb']
+  const { client: { id } } = await clients.create({ name: 'Moved', scopes: ['orders:read'], redirectUris: [before] })
+  t.match(await clients.update(id, { redirectUris: [after] }), { redirectUris: exactly(after) })
+  t.match(await visit(app, authorizePath({ client_id: id, redirect_uri: before })), { status: 400 })
+  t.match(await visit(app, authorizePath({ client_id: id, redirect_uri: after })), { status: 302 })
+})
+
 t.test('the consent page shows the scheme of a private-use URI, whose host proves nothing', async t => {
   const redirectUris = ['com.evil.app://shop.example.com/cb']
   const app = await serverApp(t, { oauth: { clients: { app: { redirectUris, scopes: ['orders:read'] } } } })

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { movableClock } from '../fixtures/clock.js'
+import { recordNamedEvents } from '../fixtures/events.js'
 import {
   authorizePath, call, codeFor, decide, login, origin, post, redeem, serverApp, spaUri, visit
 } from './app.js'
@@ -32,11 +33,14 @@ t.test('a person who is not logged in goes to the login page and back, allows, a
 })
 
 t.test('a code that is used again ends its grant', async t => {
+  const events = recordNamedEvents(t, 'token-issued', 'code-reused')
   const app = await serverApp(t)
   const code = await codeFor(app)
   const { body } = await redeem(app, code)
   t.match(await call(app, body.access_token), { status: 200 })
   t.match(await redeem(app, code), { status: 400, body: { error: 'invalid_grant' } })
+  const person = { scheme: 'api', realm: 'web', id: 'ann' }
+  t.match(events, [['token-issued', person], ['code-reused', { ...person, client: 'spa', grant: /./ }]])
   t.match(await call(app, body.access_token), { status: 401 })
   const other = await codeFor(app)
   const given = await redeem(app, other)

@@ -37,6 +37,7 @@ t.test('refuses clients that do not authenticate, with RFC 6749 errors', async t
   t.same(await refused({}, basic('partner', 'wrong')), [401, 'invalid_client', challenge])
   t.same(await refused({}, basic('nobody', partnerSecret)), [401, 'invalid_client', challenge])
   t.same(await refused({}, { authorization: 'Basic !' }), [401, 'invalid_client', challenge])
+  t.same(await refused({ client_id: 'partner' }, { authorization: 'Basic !' }), [401, 'invalid_client', challenge])
   t.same(await refused({}, { authorization: 'Basic YQ==' }), [401, 'invalid_client', challenge], 'without a colon')
   t.same(await refused({}, { authorization: 'Basic' }), [401, 'invalid_client', challenge], 'an empty credential')
   t.same(await refused({ client_id: 'spa' }, { authorization: 'Basic' }), [401, 'invalid_client', challenge])
@@ -200,6 +201,9 @@ t.test('refreshes within the scopes of the grant, for its client alone', async t
     (await refresh(first, { resource: `${origin}/mcp` })).body.error, 'invalid_grant',
     'a used token is refused at any resource'
   )
+  const { body } = await redeem(app, await codeFor(app, { resource: `${origin}/mcp` }))
+  const named = await refresh(body.refresh_token)
+  t.equal((await call(app, named.body.access_token, '/tools')).status, 200, 'the token names its resource itself')
 })
 
 t.test('refuses a refresh for scopes of the client of which the grant or the person has none', async t => {

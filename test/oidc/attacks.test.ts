@@ -147,6 +147,7 @@ t.test('an ID token that is not for this login is refused', async t => {
     'an empty subject': async nonce => await grant({ nonce, sub: '' }),
     'a subject that is too long': async nonce => await grant({ nonce, sub: '😀'.repeat(64) }),
     'a subject that no store can hold': async nonce => await grant({ nonce, sub: 'ann\0' }),
+    'a subject with a control character inside': async nonce => await grant({ nonce, sub: 'a\0nn' }),
     expired: async nonce => await grant({ nonce, iat: now - 900, exp: now - 300 }),
     'no expiry': async nonce => await grant({ nonce, exp: undefined }),
     'another key': async nonce => await grant({ nonce }, { key: stranger.privateKey }),
