@@ -117,7 +117,7 @@ t.test('A document describes the access of each route', async t => {
   await t.test('describes methods without a field in OpenAPI, several methods, and handwritten paths', async t => {
     const written = {
       '/a': { get: { responses: { 200: { description: 'By hand' } } } },
-      '/far': { get: { responses: { 200: { description: 'Elsewhere' } } } }
+      '/far': { summary: 'Far', parameters: [], get: { responses: { 200: { description: 'Elsewhere' } } } }
     }
     const { document } = await describe(t, app => {
       app.addHttpMethod('PURGE')
@@ -171,6 +171,21 @@ t.test('Document transforms of an application still apply', async t => {
     }, { swagger: { transform: ({ schema: { summary: text }, url }) => ({ schema: { summary: text }, url }) } })
     t.strictSame(summary(document), { '/a': a, '/open': [[], '200'] })
     t.equal(document.paths['/a']?.get?.summary, 'A')
+  })
+
+  await t.test('adds nothing to an operation that a transformObject adds', async t => {
+    const added = { get: { responses: { 200: { description: 'Elsewhere' } } } }
+    const { document } = await describe(t, app => { route(app, [], '/a') }, {
+      swagger: {
+        transformObject: document => {
+          const { openapiObject } = document as { openapiObject: { paths: Record<string, object> } }
+          openapiObject.paths['/added'] = structuredClone(added)
+          return openapiObject
+        }
+      }
+    })
+    t.strictSame(summary(document)['/a'], a)
+    t.strictSame(document.paths['/added'], added)
   })
 
   await t.test('accepts a transformObject that replaces the paths', async t => {
