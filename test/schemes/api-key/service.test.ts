@@ -60,6 +60,15 @@ t.test('creates, lists, changes and revokes a key', async t => {
   t.equal(await status(other.key), 200)
 })
 
+t.test('applies a change at once on the same instance, even if the store reports no changes', async t => {
+  const { store } = tappedStore(memoryStore(), { reportsChanges: false })
+  const { keys, ask } = await createInstance(t, {}, { store })
+  const { key, record } = await keys.of(ann).create({ name: 'k', scopes: ['a'] })
+  t.match((await ask(key)).json(), { principal: { scopes: exactly('a') } })
+  await keys.ofAnyOwner().update(record.id, { scopes: [] })
+  t.match((await ask(key)).json(), { principal: { scopes: exactly() } })
+})
+
 t.test('lists the newest first', async t => {
   const time = clock(t)
   const { keys } = await createInstance(t)
@@ -82,6 +91,7 @@ t.test('treats a key of another owner as missing if an owner is given', async t 
   }
   for (const id of ['', 'nothing', 'x'.repeat(43), 'x'.repeat(5_000), '\0', 7 as unknown as string]) {
     t.equal(await keys.of(ann).get(id), null)
+    t.equal(await keys.of(ann).rotate(id, { overlap: 0, maxKeys: 3 }), null)
   }
   t.equal((await keys.ofAnyOwner().get(record.id))?.name, 'k')
   t.equal(await status(key), 200)

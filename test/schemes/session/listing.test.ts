@@ -141,7 +141,7 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
 
   t.test(`with ${kind}, ends all other sessions of a person, who can log in again at once`, async t => {
     clock(t)
-    const { sessions, enter, status } = await createInstance(withStore ? { store: memoryStore() } : {})
+    const { ask, sessions, enter, status } = await createInstance(withStore ? { store: memoryStore() } : {})
     const [one, two, three, bob, other] = [
       await enter(),
       await enter(),
@@ -154,6 +154,8 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
       await Promise.all([one, two, three, bob, other].map(async each => await status(each.cookie))),
       [401, 200, 401, 200, 200]
     )
+    const renewed = await ask('/login', { cookie: two.cookie, body: { renew: true } })
+    t.equal(await status(renewed.cookie), 200, 'the session that is left can be renewed')
     const four = await enter()
     t.equal(await status(four.cookie), 200)
     await sessions.of(alice).revokeAll()
