@@ -504,7 +504,10 @@ t.test('answers 503 if the wait for the owner lock is too long, and always relea
   let release = (): void => {}
   const held = new Promise<void>(resolve => { release = resolve })
   const first = new OwnerLock(store, 'acme').run(owner, async () => { await held })
-  t.equal(await new OwnerLock(store, 'other').run(owner, async () => 'meanwhile'), 'meanwhile')
+  const others = [['other', owner], ['acme', { ...owner, id: 'bob' }], ['acme', { ...owner, realm: 'other' }]] as const
+  for (const [prefix, each] of others) {
+    t.equal(await new OwnerLock(store, prefix).run(each, async () => 'meanwhile'), 'meanwhile')
+  }
   const other = { ...store }
   await Promise.all(
     [store, other].map(async each =>
