@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/outcome.js'
 import { AuthError, authFailure, defaultRetryAfter, internalError, redactError, refusal } from '../errors.js'
@@ -149,7 +150,7 @@ export class Responder {
 
   #send (reply: FastifyReply, error: AuthError): Ended {
     const form = this.#form
-    const { code, statusCode: status, message } = error
+    const { statusCode: status, message } = error
     // Fastify sets the status of errors that a handler throws, not those of hooks: without this, an error handler that
     // relies on it would send 200
     reply.code(status)
@@ -157,9 +158,14 @@ export class Responder {
     noteRefusal(reply.request, error)
     if (typeof form === 'function') sendByFunction(reply, error, form)
     else if (form === 'oauth') reply.send({ error: oauthCode(error), error_description: message })
-    else reply.type('application/problem+json').send({ type: 'about:blank', title: message, status, code })
+    else reply.type('application/problem+json').send(problemOf(error))
     return { error, isSent: true }
   }
+}
+
+/** Returns the body of RFC 9457. Without a `type` of its own, the title is the phrase of the status (4.2.1). */
+function problemOf ({ statusCode: status, code, message }: AuthError): object {
+  return { type: 'about:blank', title: STATUS_CODES[status], status, detail: message, code }
 }
 
 /** Returns the scheme whose credential is missing, where the policy has only one. */

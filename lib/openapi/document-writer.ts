@@ -303,6 +303,7 @@ function contentOf (status: Status, codes: readonly string[], form: ErrorForm): 
         type: string(),
         title: string(),
         status: { type: 'integer', enum: [status] },
+        detail: string(),
         code: { type: 'string', enum: [...codes] }
       })
     }

@@ -319,7 +319,13 @@ t.test('answers an internal error in the form of the option errors, without runn
     [
       500,
       'application/problem+json; charset=utf-8',
-      { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'AUTH_FAULT' }
+      {
+        type: 'about:blank',
+        title: 'Internal Server Error',
+        status: 500,
+        detail: 'Internal Server Error',
+        code: 'AUTH_FAULT'
+      }
     ]
   )
   t.equal(page.reached, 0)
