@@ -189,8 +189,8 @@ export async function passwordsFor (recipes: readonly Recipe[] | null, path: str
 /** A user that `find` has looked up; with `hash: null` for an unknown one. */
 interface Found<P> {
   readonly hash: string | null
-  /** Completes the principal, once the password was verified. */
-  readonly principal: () => P | null
+  /** Completes the principal. Called only once the password was verified, which it never is without a user. */
+  readonly principal: () => P
 }
 
 /** Returns the function that looks users up by `find`: on every request, so that a change takes effect at once. */
@@ -207,7 +207,7 @@ export function userFinder<P extends PrincipalInput> (
       throw internalError(`schemes.${name}: find must return { hash, principal } or null${hint}`)
     }
     const source = `the principal of the result of schemes.${name}.find`
-    return { hash, principal: () => found === null ? null : principalFrom(principal as P, name, source) }
+    return { hash, principal: () => principalFrom(principal as P, name, source) }
   }
 }
 

@@ -66,9 +66,8 @@ export function createIssuers (issuers: JwtSettings['issuers'], common: Common, 
   const trusts = issuers.map(each => createTrust(each, common))
   const byIssuer = new Map<unknown, Trust>(trusts.map(trust => [trust.rules.issuer, trust]))
   const anyIssuer = byIssuer.get(null)
-  const names = joinNames(issuers.slice(0, 3).map(({ issuer }) => `'${issuer}'`))
-  const others = issuers.length > 3 ? ', nor another of the configured ones' : ''
-  const unknown: Foreign = Object.freeze({ kind: 'foreign', detail: `its issuer (iss) is not ${names}${others}` })
+  const names = joinNames(issuers.map(({ issuer }) => `'${issuer}'`))
+  const unknown: Foreign = Object.freeze({ kind: 'foreign', detail: `its issuer (iss) is not ${names}` })
   return {
     first: trusts[0],
     all: trusts,
