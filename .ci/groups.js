@@ -1,7 +1,7 @@
 import { basename, dirname } from 'node:path'
 
 /** The maximum number of files that share a process. Each process costs over a second of a core before its tests. */
-const largestGroup = 32
+const largestGroup = 24
 /**
  * Files that share a process with files of the same pattern only: they take long, measure the heap, watch for unhandled
  * rejections, wait for servers, or must not have the test kit in their process. The processes start in this order.

@@ -2,14 +2,12 @@ import { once } from 'node:events'
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { bundle, spawnNode } from '../fixtures/programs.js'
-import { size } from '../fixtures/size.js'
+import { onlyInSoak } from '../fixtures/size.js'
 import { startQuiet } from './app.js'
 import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
 
-const isSoak = size({ test: false, short: true, full: true })
-
 t.test('an application of somebody else, in a browser', {
-  skip: isSoak ? withoutBrowser() : 'a soak test'
+  skip: onlyInSoak('drives more browsers') || withoutBrowser()
 }, async t => {
   const desk = await startQuiet({ PORT: String(await freePort()) })
   const { app, config: { PORT, PUBLIC_URL, DASHBOARD_SECRET, PEOPLE_PASSWORD } } = desk

@@ -3,6 +3,7 @@ import type { Locator, Page } from 'playwright-core'
 import t from 'tap'
 import { startQuiet, tokenOf } from './app.js'
 import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
+import { onlyInSoak } from '../fixtures/size.js'
 
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, { readonly security?: unknown }>>>>
@@ -29,7 +30,7 @@ t.test('the documentation', async t => {
   })
 
   await t.test('lets a person authorize in a browser, by key, token, password and the authorization server', {
-    skip: withoutBrowser()
+    skip: onlyInSoak('drives more browsers') || withoutBrowser()
   }, async t => {
     await app.listen({ host: '127.0.0.1', port: config.PORT })
     const page = await openPage(t, { viewport: { width: 1200, height: 1400 } })

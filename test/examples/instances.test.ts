@@ -1,6 +1,7 @@
 import { createServer, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { onlyInSoak } from '../fixtures/size.js'
 import { databaseUrl, dropKeys, noPostgres, noRedis, prefix, query, redisUrl } from '../stores/fixtures/services.js'
 import { client, type Answer, type Client } from './client.js'
 import { productionSettings, start } from './running.js'
@@ -40,7 +41,7 @@ function counted (answers: readonly Answer[]) {
   return { instances: instances.size, statuses }
 }
 
-const skip = await noPostgres() || await noRedis()
+const skip = onlyInSoak('starts two instances of the example') || await noPostgres() || await noRedis()
 
 t.test('two instances of the example behind one address, with one database and one Redis', { skip }, async t => {
   const own = prefix()

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import t from 'tap'
 import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
 import { bundle, spawnNode } from '../fixtures/programs.js'
-import { size } from '../fixtures/size.js'
+import { onlyInSoak } from '../fixtures/size.js'
 import { openIdProvider } from '../oidc/provider.js'
 import { Browser } from '../oidc/app.js'
 import { startQuiet } from './app.js'
@@ -38,10 +38,9 @@ t.test('without it, the login page has the form alone', async t => {
   t.notMatch((await app.inject('/login')).body, '/login/provider')
 })
 
-/** A second browser flow is for the soak tests. */
-const isSoak = size({ test: false, short: true, full: true })
-
-t.test('in a browser, with npm run provider', { skip: isSoak ? withoutBrowser() : 'a soak test' }, async t => {
+t.test('in a browser, with npm run provider', {
+  skip: onlyInSoak('drives more browsers') || withoutBrowser()
+}, async t => {
   const [port, providerPort] = [await freePort(), await freePort()]
   const [at, issuer] = [`http://localhost:${port}`, `http://localhost:${providerPort}`]
   const provider = spawnNode([bundle('examples/provider.ts')], {

@@ -3,14 +3,12 @@ import { createServer } from 'node:http'
 import helmet from '@fastify/helmet'
 import t from 'tap'
 import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
-import { size } from '../fixtures/size.js'
+import { onlyInSoak } from '../fixtures/size.js'
 import { secretOf } from '../fixtures/tokens.js'
 import { serverApp } from './app.js'
 
-const isSoak = size({ test: false, short: true, full: true })
-
 t.test('in a browser, with the defaults of @fastify/helmet', {
-  skip: isSoak ? withoutBrowser() : 'a soak test'
+  skip: onlyInSoak('drives more browsers') || withoutBrowser()
 }, async t => {
   const [port, clientPort] = [await freePort(), await freePort()]
   const issuer = `http://localhost:${port}`

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { withDeadline, type Store } from '../../lib/index.js'
 import { instanceOf, type CodeCommand, type Redeemed, type ServerInstance } from '../fixtures/code-racer.js'
 import { forkProgram, sendToAll } from '../fixtures/programs.js'
-import { size } from '../fixtures/size.js'
+import { onlyInSoak, size } from '../fixtures/size.js'
 import { pair, secretOf } from '../fixtures/tokens.js'
 import { backends } from '../stores/fixtures/backends.js'
 import { sharedServers } from '../stores/fixtures/shared.js'
@@ -91,7 +91,9 @@ async function raceProcesses (t: Test, store: Store, where: Pick<ServerInstance,
 }
 
 for (const { name, skip, open } of servers) {
-  t.test(`four processes on one ${name} that redeem one code have one winner`, { skip }, async t => {
+  t.test(`four processes on one ${name} that redeem one code have one winner`, {
+    skip: onlyInSoak('races processes') || skip
+  }, async t => {
     const { store, where } = open(t)
     await raceProcesses(t, store, where)
   })

@@ -5,7 +5,7 @@ import type { IssuedTokens, TokenService } from '../../../types/tokens.js'
 import { recordEvents } from '../../fixtures/events.js'
 import { usedHeap } from '../../fixtures/heap.js'
 import { forkProgram, sendToAll } from '../../fixtures/programs.js'
-import { size } from '../../fixtures/size.js'
+import { onlyInSoak, size } from '../../fixtures/size.js'
 import type { Instance, TokenCommand, Presented } from '../../fixtures/token-racer.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { secretOf } from '../../fixtures/tokens.js'
@@ -147,7 +147,9 @@ async function raceProcesses (
 }
 
 for (const { name, skip, open } of servers) {
-  t.test(`four processes on one ${name} that refresh with one token have one winner`, { skip }, async t => {
+  t.test(`four processes on one ${name} that refresh with one token have one winner`, {
+    skip: onlyInSoak('races processes') || skip
+  }, async t => {
     const { store, where } = open(t)
     await raceProcesses(t, store, where)
   })
