@@ -21,18 +21,18 @@ export { parseUserPass, type FoundUser }
 /** Returns the complete principal of a user, or `null` when the password is wrong. */
 type Verify<P> = (username: string, password: string, request: FastifyRequest) => P | null | PromiseLike<P | null>
 
-/** A user with a password that was looked up in the cache. */
-interface Recalled<P> {
-  /** The principal if the cache has the password, else `null`. */
-  readonly principal: P | null
-  /** Verifies the password without the cache, for the user that was found. */
-  readonly verify: () => ReturnType<Verify<P>>
-}
+/**
+ * Looks a password up in the cache. Returns the complete principal of its user, or the function that verifies it for
+ * the user who was found.
+ */
+type Recall<P> = (sent: UserPass, request: FastifyRequest) => MaybePromise<P | VerifyFound<P>>
+
+type VerifyFound<P> = () => ReturnType<Verify<P>>
 
 interface Verifier<P> {
   readonly verify: Verify<P>
-  /** Looks the password up in the cache. It is cheap, and not limited as a guess. `null` without a cache. */
-  readonly recall: ((sent: UserPass, request: FastifyRequest) => MaybePromise<Recalled<P>>) | null
+  /** Is cheap, and not limited as a guess. `null` without a cache. */
+  readonly recall: Recall<P> | null
   /** The realms of the users that are known at boot. */
   readonly realms: readonly string[]
 }
@@ -88,9 +88,12 @@ function createScheme<P extends PrincipalInput> (
     principal === null
       ? invalid('the user name or the password is wrong')
       : validOutcome(principal, { credential: null, authenticatedAt: new Date() })
-  const check = (username: string, request: FastifyRequest, run: () => ReturnType<Verify<PrincipalFrom<P>>>) =>
-    guesses.attempt(request, username, async () => run())
+  const check = ({ username, password }: UserPass, request: FastifyRequest, found?: VerifyFound<PrincipalFrom<P>>) =>
+    guesses.attempt(request, username, async () => found === undefined ? verify(username, password, request) : found())
       .then(guess => guess.kind === 'checked' ? judge(guess.result) : guess, unavailableOr)
+  type Recalled = PrincipalFrom<P> | VerifyFound<PrincipalFrom<P>>
+  const decide = (sent: UserPass, request: FastifyRequest, recalled: Recalled) =>
+    typeof recalled === 'function' ? check(sent, request, recalled) : judge(recalled)
   return {
     openapi: { type: 'http', scheme: 'basic' },
     ambient: true,
@@ -107,12 +110,11 @@ function createScheme<P extends PrincipalInput> (
         return invalid('the credential is not a user name and a password')
       }
       if (Buffer.byteLength(sent.password) > maxPasswordBytes) return invalid('the password is too long')
-      const { username, password } = sent
-      if (recall === null) return check(username, request, () => verify(username, password, request))
-      const decide = (recalled: Recalled<PrincipalFrom<P>>) =>
-        recalled.principal === null ? check(username, request, recalled.verify) : judge(recalled.principal)
+      if (recall === null) return check(sent, request)
       const recalled = recall(sent, request)
-      return recalled instanceof Promise ? recalled.then(decide, unavailableOr) : decide(recalled)
+      return recalled instanceof Promise
+        ? recalled.then(settled => decide(sent, request, settled), unavailableOr)
+        : decide(sent, request, recalled)
     }
   }
 }
@@ -150,10 +152,8 @@ async function createHashVerifier<P extends PrincipalInput> (
       ? null
       : async (sent, request) => {
         const { hash, principal } = await findUser(sent.username, request)
-        return {
-          principal: isCached(sent, hash, request) ? principal() : null,
-          verify: async () => await verifyHash(sent, hash, request) ? principal() : null
-        }
+        if (isCached(sent, hash, request)) return principal()
+        return async () => await verifyHash(sent, hash, request) ? principal() : null
       },
     realms: []
   }
@@ -170,12 +170,10 @@ function createTableVerifier<P extends PrincipalInput> (
       const verify = verifier(hashCheck(passwords, cache))
       const recall = isCached === null
         ? null
-        : (sent: UserPass, request: FastifyRequest): Recalled<Principal> => {
+        : (sent: UserPass, request: FastifyRequest): Principal | VerifyFound<Principal> => {
             const user = find(sent.username)
-            return {
-              principal: user !== undefined && isCached(sent, user.stored, request) ? user.principal : null,
-              verify: () => verify(sent.username, sent.password, request)
-            }
+            if (user !== undefined && isCached(sent, user.stored, request)) return user.principal
+            return () => verify(sent.username, sent.password, request)
           }
       return { verify, recall, realms } as Verifier<PrincipalFrom<P>>
     })
