@@ -81,7 +81,9 @@ const loosenings: readonly Case[] = [
   { title: 'try → public', ...ofMe("{ mode: 'try' }", 'false'), message: /access: / },
   { title: 'one alternative more', ...ofMe("'own'", "['own', 'service']"), message: /alternatives: / },
   {
-    title: 'one scheme of an { all } less', ...ofMe("{ schemes: { all: ['own', 'user'] } }", "'own'"), message: /alternatives: /
+    title: 'one scheme of an { all } less',
+    ...ofMe("{ schemes: { all: ['own', 'user'] } }", "'own'"),
+    message: /alternatives: /
   },
   { title: 'a rule less', ...ofMe("{ roles: 'viewer' }", ''), message: /rules: / },
   {

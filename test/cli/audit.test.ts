@@ -156,7 +156,10 @@ t.test('exits with code 3 and one message for an application that cannot be load
     [() => join(apps, 'missing.ts'), /^The application could not be loaded: Cannot find module '.*missing\.ts'/],
     [() => join(apps, 'number.ts'), /^The default export of the module must be an application of Fastify, a function/],
     [() => failing(() => ({})), /^The default export of the module must be an application of Fastify, a function/],
-    [() => failing(() => { throw new Error('no database') }), /^The application could not be loaded: no database \(in .*audit\.test\.ts:\d+\)\n$/],
+    [
+      () => failing(() => { throw new Error('no database') }),
+      /^The application could not be loaded: no database \(in .*audit\.test\.ts:\d+\)\n$/
+    ],
     [
       () => failing(() => { throw Object.assign(new Error('Unknown file extension ".ts"'), unknownExtension) }),
       /Unknown file extension "\.ts" \(in .*\)\nFor TypeScript, set NODE_OPTIONS=--import=tsx, or name the file/

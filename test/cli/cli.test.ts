@@ -224,7 +224,9 @@ t.test('refuses to rotate what holds no signing key, without quoting it', async 
     t.notMatch(stderr, /secretpart/)
   }
   t.match(await runInProcess(['keys', '--rotate', '/nowhere/at/all']), { code: 1, stderr: /cannot be read/ })
-  t.match(await runInProcess(['keys', '--rotate']), { code: 2, stderr: /The options are --alg and --rotate, and each needs/ })
+  t.match(await runInProcess(['keys', '--rotate']), {
+    code: 2, stderr: /The options are --alg and --rotate, and each needs/
+  })
 })
 
 t.test('reads a password as one line of UTF-8 from standard input, without the line ending', async t => {
@@ -269,10 +271,12 @@ t.test('stops to read an endless input', { timeout: 20_000 }, async t => {
 })
 
 t.test('hashes with the chosen algorithm', async t => {
-  t.match(await runInProcess(['hash', '--algorithm', 'bcrypt'], ['correct horse']), { code: 0, stdout: /^\$2b\$12\$.{53}\n$/ })
-  t.match(
-    await runInProcess(['hash', '--algorithm=scrypt'], ['correct horse']), { code: 0, stdout: /^\$scrypt\$ln=17,r=8,p=1\$/ }
-  )
+  t.match(await runInProcess(['hash', '--algorithm', 'bcrypt'], ['correct horse']), {
+    code: 0, stdout: /^\$2b\$12\$.{53}\n$/
+  })
+  t.match(await runInProcess(['hash', '--algorithm=scrypt'], ['correct horse']), {
+    code: 0, stdout: /^\$scrypt\$ln=17,r=8,p=1\$/
+  })
   t.match(await runInProcess(['hash', '--algorithm', 'bcrypt'], ['x'.repeat(73)]), { code: 1, stderr: /72 for bcrypt/ })
   t.match(
     await runInProcess(['hash', '--algorithm', 'md5'], ['correct horse']),

@@ -63,7 +63,9 @@ const route = (auth: unknown, options: Partial<GatehouseOptions> = {}): SetUp =>
 
 const schemes = (named: GatehouseOptions['schemes']): SetUp => ({ options: { schemes: named } })
 
-const hmac = (keys: string | Buffer) => schemes({ user: jwt({ keys, issuer: 'https://id.example.com', audience: 'a' }) })
+const hmac = (keys: string | Buffer) => schemes({
+  user: jwt({ keys, issuer: 'https://id.example.com', audience: 'a' })
+})
 
 const signing = (issuer: string, more: object = {}) =>
   jwt({ keys: privateKey, issuer, audience: 'https://api.example.com', sign: { realm: 'web', ...more } })
@@ -129,7 +131,10 @@ export const cases: readonly Case[] = [
     },
     good: schemes({
       user: jwt({
-        keys: secretOf(), issuer: 'https://id.example.com', audience: 'orders', sign: { refresh: { secret: secretOf() } }
+        keys: secretOf(),
+        issuer: 'https://id.example.com',
+        audience: 'orders',
+        sign: { refresh: { secret: secretOf() } }
       }),
       shop: apiKey({ keys: { [secretOf()]: { id: 'shop' } } }),
       ops: basic({ users: { ann: { password: secretOf() } } })
@@ -192,7 +197,9 @@ export const cases: readonly Case[] = [
       user: jwt({ issuer: 'http://keycloak:8080/realms/a', audience: 'orders', insecureHosts: ['keycloak'] }),
       found: jwt({ issuers: () => null, insecureHosts: ['keycloak'] })
     }),
-    good: schemes({ user: jwt({ issuer: 'https://keycloak/realms/a', audience: 'orders', insecureHosts: ['keycloak'] }) })
+    good: schemes({
+      user: jwt({ issuer: 'https://keycloak/realms/a', audience: 'orders', insecureHosts: ['keycloak'] })
+    })
   },
   ...([{ store: memoryStore() }, {}] as const).map((options): Case => ({
     id: 'memory-store',

@@ -231,7 +231,8 @@ t.test('stops the start with a message, without a password, if a file cannot be 
   t.teardown(remove)
   writeFileSync(`${path}/file`, 'no database, no folder')
   await t.rejects(
-    startQuiet({ DATA_DIR: `${path}/file` }), { message: /^DATA_DIR: the folder .*file cannot be created \(EEXIST\)\.$/ }
+    startQuiet({ DATA_DIR: `${path}/file` }),
+    { message: /^DATA_DIR: the folder .*file cannot be created \(EEXIST\)\.$/ }
   )
   writeFileSync(`${path}/order-desk.sqlite`, 'no database either'.repeat(99))
   await t.rejects(

@@ -152,8 +152,12 @@ t.test('names a result of another form, such as an expiresAt that JSON has made 
     }
   }
   const noList = withDeadline({ ...memoryStore(), find: async () => null, takeAll: async () => 3 } as unknown as Store)
-  await t.rejects(noList.find('a', owner), { code: 'AUTH_FAULT', detail: /find of the kind 'a' must return a list of records\. Got null$/ })
-  await t.rejects(noList.takeAll('a', owner), { code: 'AUTH_FAULT', detail: /takeAll of .* must return a list of records/ })
+  await t.rejects(noList.find('a', owner), {
+    code: 'AUTH_FAULT', detail: /find of the kind 'a' must return a list of records\. Got null$/
+  })
+  await t.rejects(noList.takeAll('a', owner), {
+    code: 'AUTH_FAULT', detail: /takeAll of .* must return a list of records/
+  })
   for (const answer of [undefined, null, 1, { counted: 1, count: 1, expiresAt: null }, { counted: true },
     { counted: true, count: NaN, expiresAt: null }, { counted: true, count: 1, expiresAt: 1_900_000_000_000 }]) {
     const store = withDeadline({ ...memoryStore(), increment: async () => answer } as unknown as Store)

@@ -61,12 +61,12 @@ t.test('stops the boot for a description from which no source follows', async t 
   const wrong: ReadonlyArray<readonly [openapi: object, bootError: RegExp]> = [
     [{}, /openapi\.type must be 'http', 'apiKey', 'oauth2', 'openIdConnect' or 'mutualTLS'\. Got undefined\.$/],
     [{ type: 'apikey', in: 'cookie', name: 't' }, /openapi\.type must be 'http', 'apiKey', .* Got 'apikey'\.$/],
-    [{ type: 'apiKey', in: 'Cookie', name: 't' }, /openapi\.in must be 'header', 'query' or 'cookie'\. Got 'Cookie'\.$/],
+    [{ type: 'apiKey', in: 'Cookie', name: 't' }, /openapi\.in must be 'header', .* or 'cookie'\. Got 'Cookie'\.$/],
     [{ type: 'apiKey', name: 't' }, /openapi\.in must be .* Got undefined\.$/],
-    [{ type: 'apiKey', in: 'cookie' }, /openapi\.name must be the name of a cookie, such as 'x-key'\. Got undefined\.$/],
-    [{ type: 'apiKey', in: 'cookie', name: '' }, /openapi\.name must be the name of a cookie, such as 'x-key'\. Got ''\.$/],
+    [{ type: 'apiKey', in: 'cookie' }, /openapi\.name must be the name of a cookie, .*\. Got undefined\.$/],
+    [{ type: 'apiKey', in: 'cookie', name: '' }, /openapi\.name must be the name of a cookie, .*\. Got ''\.$/],
     [{ type: 'apiKey', in: 'query', name: 'a b' }, /openapi\.name must be the name of a query parameter, .* Got 'a b'/],
-    [{ type: 'apiKey', in: 'header', name: 'x:y' }, /openapi\.name must be the name of a header, such as 'x-key'\. Got/],
+    [{ type: 'apiKey', in: 'header', name: 'x:y' }, /openapi\.name must be .* a header, such as 'x-key'\. Got/],
     [{ type: 'http', scheme: 'a b' }, /openapi\.scheme must be the name of an HTTP authentication scheme .* Got 'a b'/],
     [{ type: 'http' }, /openapi\.scheme must be the name of an HTTP authentication scheme .* Got undefined\.$/],
     [{ type: 'oauth2' }, /openapi\.flows must be an object of flows, .* Got undefined\.$/],
@@ -89,7 +89,8 @@ t.test('accepts every source that is understood, also headers that no other sche
   t.equal(await bootError({ sources }), 'it booted')
   t.equal(await bootError({ sources: [] }), 'it booted')
   for (const openapi of [
-    { type: 'oauth2', flows: {} }, { type: 'oauth2', flows: { implicit: { authorizationUrl: 'https://a', scopes: {} } } },
+    { type: 'oauth2', flows: {} },
+    { type: 'oauth2', flows: { implicit: { authorizationUrl: 'https://a', scopes: {} } } },
     { type: 'openIdConnect', openIdConnectUrl: 'https://id.example.com' }, { type: 'mutualTLS' }
   ]) t.equal(await bootError({ openapi }), 'it booted')
 })

@@ -271,7 +271,7 @@ t.test('stops the boot for key options that cannot be fetched, and says why', as
     [{ issuer, audience, keys: publicKey, cooldown: 30 }, /cooldown is about fetched keys/], [
       { issuer, audience, keys: () => publicKey, staleFor: 0 }, /staleFor is about fetched keys/
     ], [{ issuers: [{ issuer, audience, keys: publicKey }], insecureHosts: [] }, /insecureHosts is about fetched keys/],
-    [{ issuer: `${issuer}/.well-known/openid-configuration`, audience }, /\.issuer must be what its metadata calls issuer/],
+    [{ issuer: `${issuer}/.well-known/openid-configuration`, audience }, /\.issuer must be what its metadata calls/],
     [{ issuers: () => null, sign: true }, /signs has one issuer/], [
       { issuers: () => null, audience }, /audience cannot be combined with issuers/
     ], [{ issuers: 'me' }, /a function/]

@@ -139,9 +139,9 @@ t.test('stops the boot for weak keys and keys of another use', async t => {
   const jwk = rsa.publicKey.export({ format: 'jwk' })
   const small = generateKeyPairSync('rsa', { modulusLength: 1024 })
   for (const [keys, message] of [
-    [randomBytes(31), /too short: HS256 needs at least 32 .* has 31\. Make one with: npx fastify-gatehouse secret$/], ['', /empty/], [
-      undefined, /undefined/
-    ], [null, /must be/], [42, /must be/], [{}, /no key/], [[], /no key/], [{ keys: [] }, /no key/],
+    [randomBytes(31), /too short: HS256 needs at least 32 .* has 31\. Make one with: npx fastify-gatehouse secret$/],
+    ['', /empty/], [undefined, /undefined/], [null, /must be/], [42, /must be/],
+    [{}, /no key/], [[], /no key/], [{ keys: [] }, /no key/],
     [small.publicKey, /1024 bits/], [{ ...jwk, e: 'AQ' }, /exponent|no key/], [
       { ...jwk, e: 'BA' }, /exponent|no key/
     ], [{ ...jwk, use: 'enc' }, /'use'/], [{ ...jwk, key_ops: ['encrypt'] }, /'key_ops'/],

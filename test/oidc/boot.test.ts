@@ -64,7 +64,7 @@ t.test('wrong options stop the boot with an error that names them', async t => {
     [{}, /one of issuer, .* There is neither/],
     [{ endpoints }, /profile is missing: without an ID token/],
     [{ endpoints, profile, logout: true }, /logout cannot be combined with endpoints/],
-    [{ endpoints: { ...endpoints, token: 'http://id.example.com/' }, profile }, /endpoints\.token must be an https URL/],
+    [{ endpoints: { ...endpoints, token: 'http://a.example/' }, profile }, /endpoints\.token must be an https URL/],
     [{ endpoints: { ...endpoints, authorize: 'javascript:1' }, profile }, /endpoints\.authorize must be an https URL/],
     [{ endpoints, profile, clientAuthentication: 'post' }, /clientAuthentication needs clientSecret/]
   ]
@@ -91,7 +91,9 @@ t.test('the path of redirectUri must be that of the route', async t => {
     message: /redirectUri has the path \/login\/idp\/callback, but .* with the prefix \/v1, where no such route/
   })
   const redirectUri = `${origin}/v1/login/callback`
-  await t.rejects(below('/v1', { redirectUri, path: '/login' }), { message: /oidcLogin\.path has the path \/login, but/ })
+  await t.rejects(below('/v1', { redirectUri, path: '/login' }), {
+    message: /oidcLogin\.path has the path \/login, but/
+  })
   await t.rejects(below('/v1', { redirectUri, logout: { path: '/logout' } }), {
     message: /logout\.path is \/logout, but .* with the prefix \/v1/
   })

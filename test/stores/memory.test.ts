@@ -104,7 +104,9 @@ t.test('holds 100,000 records and 20,000 counters of each kind unless it is told
     store.add(entry('n')), { code: 'AUTH_UNAVAILABLE', detail: /memory holds 100000 records of the kind 'memory'/ }
   )
   for (let n = 0; n < 20_000; n++) await store.increment('memory', `n${n}`, { window: 600 })
-  await t.rejects(store.increment('memory', 'n', { window: 600 }), { code: 'AUTH_UNAVAILABLE', detail: /20000 counters/ })
+  await t.rejects(store.increment('memory', 'n', { window: 600 }), {
+    code: 'AUTH_UNAVAILABLE', detail: /20000 counters/
+  })
 })
 
 t.test('fails on values that cannot be stored, without showing them', async t => {

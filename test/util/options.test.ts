@@ -119,7 +119,9 @@ t.test('copies what JSON carries to a depth of 32, and fails for what is deeper 
   }
   const list: unknown[] = []
   list.push(list)
-  t.throws(() => jsonObject({ list }, 'data'), { code: 'AUTH_FAULT', detail: /^data\.list\[0\].* is nested too deeply/ })
+  t.throws(() => jsonObject({ list }, 'data'), {
+    code: 'AUTH_FAULT', detail: /^data\.list\[0\].* is nested too deeply/
+  })
   const given = { list: [{ a: [1] }], left: undefined }
   const copy = jsonObject(given, 'data') as { readonly list: readonly [{ readonly a: unknown }] }
   t.strictSame(copy, { list: [{ a: [1] }] })

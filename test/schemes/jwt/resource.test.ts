@@ -182,7 +182,10 @@ t.test('boots for loopback hosts without TLS', async t => {
 
 t.test('stops the boot where the document would be wrong, or could not be served', async t => {
   for (const [options, message, prefix] of [
-    [{ ...base, audience: 'orders' }, /schemes\.mcp\.resource needs the URL .* first audience.*\. 'orders' must be an https URL\.$/],
+    [
+      { ...base, audience: 'orders' },
+      /schemes\.mcp\.resource needs the URL .* first audience.*\. 'orders' must be an https URL\.$/
+    ],
     [{ ...base, audience: false }, /\. It is missing\.$/],
     [{ ...base, audience: 'http://api.example.com' }, /plain http is for loopback hosts/],
     [{ ...base, audience: `${audience}#a` }, /must not have a fragment/],
