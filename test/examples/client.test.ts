@@ -7,7 +7,7 @@ import { startQuiet } from './app.js'
 import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
 
 t.test('an application of somebody else, in a browser', {
-  skip: onlyInSoak('drives more browsers') || withoutBrowser()
+  skip: onlyInSoak('opens the other pages in a browser') || withoutBrowser()
 }, async t => {
   const desk = await startQuiet({ PORT: String(await freePort()) })
   const { app, config: { PORT, PUBLIC_URL, DASHBOARD_SECRET, PEOPLE_PASSWORD } } = desk

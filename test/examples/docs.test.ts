@@ -30,7 +30,7 @@ t.test('the documentation', async t => {
   })
 
   await t.test('lets a person authorize in a browser, by key, token, password and the authorization server', {
-    skip: onlyInSoak('drives more browsers') || withoutBrowser()
+    skip: onlyInSoak('opens the other pages in a browser') || withoutBrowser()
   }, async t => {
     await app.listen({ host: '127.0.0.1', port: config.PORT })
     const page = await openPage(t, { viewport: { width: 1200, height: 1400 } })

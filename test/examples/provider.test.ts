@@ -39,7 +39,7 @@ t.test('without it, the login page has the form alone', async t => {
 })
 
 t.test('in a browser, with npm run provider', {
-  skip: onlyInSoak('drives more browsers') || withoutBrowser()
+  skip: onlyInSoak('opens the other pages in a browser') || withoutBrowser()
 }, async t => {
   const [port, providerPort] = [await freePort(), await freePort()]
   const [at, issuer] = [`http://localhost:${port}`, `http://localhost:${providerPort}`]

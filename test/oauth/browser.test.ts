@@ -8,7 +8,7 @@ import { secretOf } from '../fixtures/tokens.js'
 import { serverApp } from './app.js'
 
 t.test('in a browser, with the defaults of @fastify/helmet', {
-  skip: onlyInSoak('drives more browsers') || withoutBrowser()
+  skip: onlyInSoak('opens the other pages in a browser') || withoutBrowser()
 }, async t => {
   const [port, clientPort] = [await freePort(), await freePort()]
   const issuer = `http://localhost:${port}`
