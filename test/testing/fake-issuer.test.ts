@@ -33,6 +33,8 @@ t.test('issues tokens of every algorithm that another library accepts by the pub
   await using provider = await fakeIssuer({ algorithms })
   const keys = createRemoteJWKSet(new URL(provider.jwksUri))
   t.equal(provider.kids.length, algorithms.length)
+  const { keys: published } = await json(provider.jwksUri) as { readonly keys: ReadonlyArray<{ readonly n?: string }> }
+  t.equal(new Set(published.flatMap(({ n }) => n ?? [])).size, 1, 'the algorithms of RSA share a key pair')
   for (const algorithm of algorithms) {
     const { payload, protectedHeader } = await jwtVerify(provider.token({ scope: 'a' }, { algorithm }), keys, {
       issuer: provider.issuer,
