@@ -150,8 +150,8 @@ export function providersOf<F> (
   })
 }
 
-/** What schemes can do for an application, in the words of messages, and what makes a scheme that can. */
-const makers = {
+/** Names what some schemes can do, as messages say it, and the function that creates such a scheme. */
+const factories = {
   'issue tokens': 'jwt({ sign })',
   'keep sessions': 'session()',
   'manage API keys': 'apiKey({ managed })',
@@ -160,8 +160,8 @@ const makers = {
 }
 
 /** Returns the error for a call that needs a scheme of a kind of which there is none. */
-export function noProvider (verb: keyof typeof makers): AuthError {
-  return internalError(`no scheme of this application can ${verb}: add one that ${makers[verb]} made`)
+export function noProvider (verb: keyof typeof factories): AuthError {
+  return internalError(`no scheme of this application can ${verb}: add one, created by ${factories[verb]}`)
 }
 
 /**
@@ -171,7 +171,7 @@ export function noProvider (verb: keyof typeof makers): AuthError {
  * the call names none.
  */
 export function chooseProvider<F> (
-  providers: ReadonlyArray<Provider<F>>, name: string | undefined, verb: keyof typeof makers
+  providers: ReadonlyArray<Provider<F>>, name: string | undefined, verb: keyof typeof factories
 ): Provider<F> {
   const [only, ...others] = name === undefined ? providers : providers.filter(each => each.name === name)
   if (only !== undefined && others.length === 0) return only

@@ -501,7 +501,7 @@ t.test('stops the boot for wrong options', async t => {
   await bare.register(gatehouse, { schemes: { web: session({ secret: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj' }) } })
   t.throws(() => bare.gatehouse.apiKeys.ofAnyOwner(), {
     code: 'AUTH_FAULT',
-    detail: /no scheme of this application can manage API keys: add one that apiKey\({ managed }\) made/
+    detail: /no scheme of this application can manage API keys: add one, created by apiKey\({ managed }\)/
   })
 })
 

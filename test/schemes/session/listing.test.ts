@@ -280,7 +280,7 @@ t.test('explains that listing requires a store and a session scheme', async t =>
   await app.register(gatehouse, { schemes: { service: apiKey({ keys: { [secret()]: { id: 'shop' } } }) } })
   const { of, ofAnyOwner } = app.gatehouse.sessions
   for (const ask of [() => of(alice), () => ofAnyOwner()]) {
-    const detail = 'no scheme of this application can keep sessions: add one that session() made'
+    const detail = 'no scheme of this application can keep sessions: add one, created by session()'
     t.throws(ask, { code: 'AUTH_FAULT', detail })
   }
 })
