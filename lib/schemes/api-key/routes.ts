@@ -1,4 +1,5 @@
 import { type KeyObject, verify } from 'node:crypto'
+import { createRequire } from 'node:module'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ApiKeyFeature, NewApiKey } from '../../../types/api-keys.js'
@@ -11,6 +12,8 @@ import { TooManyKeys } from './owners.js'
 import {
   type ApiKeyRoutesOptions, parsePublicKey, parseRoutesOptions, type PublicKeyOf, type RouteSettings
 } from './routes-options.js'
+
+const require = createRequire(import.meta.url)
 
 interface Rotation { Params: { readonly id: string }, Body: { readonly overlap: number } }
 
@@ -26,11 +29,27 @@ interface Rotation { Params: { readonly id: string }, Body: { readonly overlap: 
  */
 export const apiKeyRoutes: FastifyPluginAsync<ApiKeyRoutesOptions> = fp(async (app, options) => {
   const settings = parseRoutesOptions(options, app.gatehouse)
+  await useJsonSchema(app)
   app.addHook('onRequest', async (_request, reply) => { reply.header('cache-control', 'no-store') })
   addKeyRoutes(app, settings)
   const { leaks, keys: { revokeLeaked } } = settings
   if (leaks !== null) await app.register(leakRoute, { ...leaks, revokeLeaked })
 }, { fastify: '5.x', name: 'fastify-gatehouse-api-key-routes', dependencies: ['fastify-gatehouse'], encapsulate: true })
+
+/**
+ * Compiles the schemas of a context as Fastify does by default. The application may have replaced the compilers by some
+ * that do not read JSON Schema, such as those of zod, or have options for Ajv that refuse unknown fields.
+ */
+async function useJsonSchema (app: FastifyInstance): Promise<void> {
+  const { default: Fastify }: typeof import('fastify') = require('fastify')
+  const unchanged = Fastify()
+  // an instance has no compilers before it compiles a schema
+  unchanged.post('/', { schema: { body, response: { 201: newKey } } }, () => {})
+  await unchanged.ready()
+  const { validatorCompiler, serializerCompiler } = unchanged
+  if (validatorCompiler !== undefined) app.setValidatorCompiler(validatorCompiler)
+  if (serializerCompiler !== undefined) app.setSerializerCompiler(serializerCompiler)
+}
 
 function addKeyRoutes (app: FastifyInstance, settings: RouteSettings): void {
   const { keys, scheme, maxAge, maxOverlap } = settings
