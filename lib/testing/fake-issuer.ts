@@ -17,6 +17,11 @@ export interface FakeIssuerOptions {
   readonly algorithms?: readonly IssuerAlgorithm[]
   /** The `aud` of its tokens, unless the claims of a token have another. Default `'https://api.example.com'`. */
   readonly audience?: string
+  /**
+   * Further claims of its access tokens, such as those that the application makes the principal from. They are in `bad`
+   * tokens too, so that each has a single defect. Default: none.
+   */
+  readonly claims?: Readonly<Record<string, unknown>>
   /** The path of its `issuer`, such as `'/tenants/one'`. Default: none. */
   readonly path?: string
   /**
@@ -89,7 +94,7 @@ export interface FakeIssuer {
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a wrong option.
  */
 export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<FakeIssuer> {
-  const { algorithms, audience, path, metadata, cacheControl } = parse(options, 'The options of fakeIssuer')
+  const { algorithms, audience, claims: own, ...served } = parse(options, 'The options of fakeIssuer')
   const keys = new KeySet(algorithms)
   const sign = (claims: Readonly<Record<string, unknown>>, typ: string, tokenOptions: TokenOptions = {}): string => {
     const key = keys.find(tokenOptions)
@@ -98,37 +103,34 @@ export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<Fake
   const logins = new FakeLogins({
     algorithms,
     idToken: claims => sign(claims, 'JWT'),
-    accessToken: claims => sign(claims, 'at+jwt')
+    accessToken: claims => sign({ ...own, ...claims }, 'at+jwt')
   })
-  const server = issuerServer({ path, metadata, cacheControl, logins, jwks: () => keys.published })
+  const server = issuerServer({ ...served, logins, jwks: () => keys.published })
   await new Promise<void>(resolve => { server.http.listen(0, '127.0.0.1', resolve) })
   const origin = `http://127.0.0.1:${(server.http.address() as AddressInfo).port}`
-  const issuer = `${origin}${path}`
+  const issuer = `${origin}${served.path}`
 
   function claimsOf (claims: Readonly<Record<string, unknown>>) {
     const iat = Math.floor(Date.now() / 1000)
     return { iss: issuer, sub: 'user-1', aud: audience, iat, exp: iat + 300, jti: randomUUID(), ...claims }
   }
 
-  async function close (): Promise<void> {
-    const closed = new Promise(resolve => { server.http.close(resolve) })
-    server.http.closeAllConnections()
-    await closed
-  }
+  const close = async (): Promise<void> => { await closeServer(server.http) }
 
   return {
     issuer,
     audience,
     jwksUri: `${origin}/jwks.json`,
-    token: (claims = {}, more = {}) => sign(parseClaims(claims, 'token'), 'at+jwt', parseTokenOptions(more)),
-    logIn: claims => { logins.set(claims === null ? null : parseClaims(claims, 'logIn')) },
+    token: (claims = {}, more = {}) =>
+      sign({ ...own, ...parseClaims(claims, 'The first argument of token()') }, 'at+jwt', parseTokenOptions(more)),
+    logIn: claims => { logins.set(claims === null ? null : parseLogin(claims)) },
     rotate: () => keys.rotate(),
     withdraw: kid => { keys.withdraw(text(kid, 'The argument of withdraw()')) },
     publish: jwk => { keys.publish(parseJwk(jwk)) },
     get kids () { return keys.kids },
     fail: (failure, ...endpoint) => { server.fail(parseFailure(failure), endpoint.map(parseEndpoint)) },
     get requests () { return { ...server.requests } },
-    get bad () { return badTokens({ key: keys.find({}), claims: claimsOf({}) }) },
+    get bad () { return badTokens({ key: keys.find({}), claims: claimsOf(own) }) },
     close,
     [Symbol.asyncDispose]: close
   }
@@ -137,6 +139,7 @@ export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<Fake
 const parse = object({
   algorithms: (value = ['RS256'], option) => algorithmsOf(value, option),
   audience: optional(text, 'https://api.example.com'),
+  claims: (value = {}, option) => parseClaims(value, option),
   path: optional(parsePath, ''),
   metadata: optional(oneOf('oauth', 'openid', 'openid-inserted'), 'openid' as const),
   cacheControl: optional(text, null)
@@ -147,12 +150,14 @@ function parsePath (value: unknown, option: string): string {
   throw misconfigured(`${option} must be a path, such as '/tenants/one'. Got ${describeValue(value)}.`)
 }
 
-function parseClaims (claims: unknown, call: 'token' | 'logIn'): Readonly<Record<string, unknown>> {
+function parseClaims (claims: unknown, place: string, more = ''): Readonly<Record<string, unknown>> {
   if (isPlainObject(claims)) return claims
-  throw misconfigured(
-    `${call}() of the fake issuer needs an object of claims, such as { sub: 'ada' }` +
-    `${call === 'logIn' ? ', or null for people who refuse' : ''}. Got ${describeValue(claims)}.`
-  )
+  const expected = `an object of claims, such as { sub: 'ada' }${more}`
+  throw misconfigured(`${place} must be ${expected}. Got ${describeValue(claims)}.`)
+}
+
+function parseLogin (claims: unknown): Readonly<Record<string, unknown>> {
+  return parseClaims(claims, 'The argument of logIn()', ', or null for people who refuse')
 }
 
 /** Parses the options of a token, except the members of its header. */
@@ -314,6 +319,12 @@ function issuerServer ({ path, metadata, cacheControl, logins, jwks }: IssuerSer
 
 /** The path below which redirects lead to the right document. */
 const elsewhere = '/elsewhere'
+
+async function closeServer (http: Server): Promise<void> {
+  const closed = new Promise(resolve => { http.close(resolve) })
+  http.closeAllConnections()
+  await closed
+}
 
 /** Returns the path of the metadata. A slash at the end of the issuer is removed (RFC 8414, 3.1). */
 function metadataPath (issuerPath: string, form: MetadataForm): string {

@@ -4,7 +4,7 @@ import { setTimeout } from 'node:timers/promises'
 import Fastify, { type LightMyRequestResponse } from 'fastify'
 import { createRemoteJWKSet, decodeJwt, jwtVerify, customFetch } from 'jose'
 import t, { type Test } from 'tap'
-import plugin, { session } from '../../lib/index.js'
+import plugin, { jwt, session } from '../../lib/index.js'
 import { oidcLogin } from '../../lib/oidc/index.js'
 import { fakeIssuer } from '../../lib/testing/index.js'
 import type { FakeIssuer, FakeIssuerOptions, IssuerAlgorithm } from '../../lib/testing/index.js'
@@ -151,13 +151,33 @@ t.test('issues bad tokens, all of which another library rejects', async t => {
   t.ok(Object.isFrozen(bad))
 })
 
+t.test('adds the claims of the option to its access tokens, so that a bad token has a single defect', async t => {
+  await using provider = await fakeIssuer({ algorithms: ['ES256'], claims: { oid: 'ada', groups: ['clerk'] } })
+  const { issuer, audience, bad } = provider
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const user = jwt({ issuer, audience, principal: { id: 'oid', roles: 'groups' } })
+  await app.register(plugin, { schemes: { user } })
+  app.get('/me', async request => request.principal)
+  const ask = async (token: string) =>
+    (await app.inject({ url: '/me', headers: { authorization: `Bearer ${token}` } })).json()
+
+  t.match(await ask(provider.token()), { id: 'ada', roles: ['clerk'] })
+  t.match(await ask(provider.token({ oid: 'eve' })), { id: 'eve', roles: ['clerk'] })
+  t.match(await ask(provider.token({ oid: undefined })), { code: 'AUTH_INVALID_CREDENTIALS' })
+  t.match(await ask(bad.expired), { code: 'AUTH_TOKEN_EXPIRED' })
+  for (const [name, token] of Object.entries(bad)) t.match(await ask(token), { statusCode: 401 }, name)
+})
+
 t.test('refuses unknown options, and algorithms without a public key', async t => {
   for (const options of [
     { algorithm: 'RS256' },
     { algorithms: ['HS256'] },
     { algorithms: [] },
     { algorithms: 'RS256' },
-    { audience: undefined }
+    { audience: undefined },
+    { claims: undefined },
+    { claims: ['sub'] }
   ]) {
     await t.rejects(fakeIssuer(options as FakeIssuerOptions), { code: 'AUTH_MISCONFIGURED' }, JSON.stringify(options))
   }
