@@ -31,8 +31,8 @@ import { onSendHook } from './util/response.js'
 
 const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, pluginOptions) => {
   if (app.hasDecorator('gatehouse')) {
-    throw misconfigured('fastify-gatehouse is registered twice in one context. Register it once, on the outermost ' +
-      'instance, and use app.gatehouse.default() for groups of routes.')
+    throw misconfigured('fastify-gatehouse is registered twice: this context, or one around it, has it already. ' +
+      'Register it once, on the outermost instance, and use app.gatehouse.default() for groups of routes.')
   }
   const options = parseOptions(pluginOptions)
   const parts = await assemble(app, options)

@@ -27,7 +27,10 @@ export interface OAuthClientOptions {
   readonly secrets?: readonly (string | undefined)[]
   /** In place of the server's option `consent`; `false` for applications of your own. */
   readonly consent?: 'remember' | false
-  /** Lets tokens of this client carry the roles of people, for applications of your own. Default: they carry none. */
+  /**
+   * Gives tokens of this client the roles of people and whatever scopes `load` returns, for an application of your own.
+   * Default: they are delegated, so they have no roles, and only scopes that the person agreed to.
+   */
   readonly roles?: true
   /** The resources whose tokens the client may introspect. Default: none. */
   readonly introspect?: readonly SchemeName[]

@@ -143,9 +143,9 @@ function audienceProblem (aud: unknown, audience: readonly string[] | null): str
 
 function shapeProblem (claims: Raw, requiresIat: boolean): string | null {
   const { exp, nbf, iat, sub } = claims
-  if (!isInstant(exp)) return 'the claim exp is missing, or no instant'
-  if (nbf !== undefined && !isInstant(nbf)) return 'the claim nbf is no instant'
-  if (iat !== undefined && !isInstant(iat)) return 'the claim iat is no instant'
+  if (!isInstant(exp)) return 'the claim exp is missing or not a finite number'
+  if (nbf !== undefined && !isInstant(nbf)) return 'the claim nbf is not a finite number'
+  if (iat !== undefined && !isInstant(iat)) return 'the claim iat is not a finite number'
   if (iat === undefined && requiresIat) return 'the claim iat is missing, and the age of tokens is limited'
   return sub === undefined ? null : nameProblem(sub, ['sub'])
 }

@@ -162,7 +162,11 @@ function createTable (keys: KeyEntries, { sources, prefix, path }: ApiKeySetting
         `${keyPath} cannot be the user name of HTTP Basic, which ends at a colon. Use a key without one.`
       )
     }
-    if (!key.startsWith(prefix)) throw misconfigured(`${keyPath} does not start with ${path}.prefix.`)
+    if (!key.startsWith(prefix)) {
+      throw misconfigured(
+        `${keyPath} does not begin with ${path}.prefix. Put '${prefix}' in front of the key, or remove the option.`
+      )
+    }
     // the prefix adds no entropy
     checkSecret(key.slice(prefix.length), { minBytes: 16, path: keyPath, hint: weakKeyAdvice(path) })
     const complete = principalAtBoot(principal as PrincipalInput, name, `key ${i + 1} of ${path}.keys`)

@@ -51,7 +51,7 @@ t.test('stops the boot for a key that is guessable, too short or not sendable, w
     [{ prefix: strong, keys: { [strong]: { id: 'a' } } }, /is too short: it has 0 bytes/],
     [
       { prefix: 'acme_', keys: { [strong]: { id: 'a' } } },
-      /^Key 1 of schemes\.service\.keys does not start with schemes\.service\.prefix/
+      /^Key 1 of schemes\.service\.keys does not begin with schemes\.service\.prefix\. Put 'acme_' in front of the key/
     ],
     [
       { keys: { [`${strong},${strong}`]: { id: 'a' } } },
