@@ -10,6 +10,7 @@ import { leaveToErrorHandler } from '../guard/responder.js'
 import { internalsOf, type Internals } from '../plugin/internals.js'
 import { refuseSilently } from '../schemes/session/login-redirect.js'
 import { allowEveryOrigin, declarePreflight, sendJson } from '../util/endpoints.js'
+import { logOptions } from '../util/fastify.js'
 import { showError } from './authorize-request.js'
 import { answerRefused, authorize } from './authorize.js'
 import { grantNames } from './client.js'
@@ -30,11 +31,12 @@ const schema = { hide: true } as object
 const authorizationServer: FastifyPluginAsync<OAuthServerOptions> = async (app, options) => {
   const server = createServer(app, options)
   connect(app, server)
-  const { prefix } = server
-  await app.register(async context => { addPages(context, server) }, { prefix })
-  await app.register(async context => { addEndpoints(context, server) }, { prefix })
-  await app.register(async context => { addIntrospection(context, server) }, { prefix })
-  await app.register(async context => { addDocuments(context, server) })
+  const log = logOptions(options)
+  const below = { ...log, prefix: server.prefix }
+  await app.register(async context => { addPages(context, server) }, below)
+  await app.register(async context => { addEndpoints(context, server) }, below)
+  await app.register(async context => { addIntrospection(context, server) }, below)
+  await app.register(async context => { addDocuments(context, server) }, log)
 }
 
 /**

@@ -4,6 +4,7 @@ import type { OidcLoginOptions } from '../../types/oidc.js'
 import { redactRoutes } from '../guard/redact.js'
 import { internalsOf, ownSessions, type OwnSessions } from '../plugin/internals.js'
 import { createSeals } from '../schemes/session/cookie.js'
+import { logOptions } from '../util/fastify.js'
 import { sendFailure } from './errors.js'
 import { beginLogin, endLogin, joinLogout, logOut, type LoginParts } from './login.js'
 import { parseLoginOptions, type LoginSettings } from './options.js'
@@ -27,7 +28,8 @@ const login: FastifyPluginAsync<OidcLoginOptions> = async (app, options) => {
   app.addHook('onClose', async () => { provider.close() })
   const pendingLogins = await createPendingLogins(app, settings, sessions)
   const created = { settings, sessions, provider, pendingLogins }
-  await app.register(async context => { addLogin(context, created) })
+  const log = logOptions(options)
+  await app.register(async context => { addLogin(context, created) }, log)
   const { logout } = settings
   const logins = logout === null ? null : joinLogout(app, logout, created)
   if (logout === null || logins === null) return
@@ -36,7 +38,7 @@ const login: FastifyPluginAsync<OidcLoginOptions> = async (app, options) => {
     const config = { auth: { public: 'ends the session that the request carries, if there is one' } }
     context.post(logout.path.slice(app.prefix.length), { config, schema },
       async (request, reply) => await logOut(logins, request, reply))
-  })
+  }, log)
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RegisterOptions } from 'fastify'
 import { isRootPrototype } from './objects.js'
 
 /**
@@ -22,6 +22,15 @@ export function lineage (context: FastifyInstance): readonly FastifyInstance[] {
     all.push(each as FastifyInstance)
   }
   return all
+}
+
+/**
+ * Returns the options of a plugin that Fastify reads for the log. It applies them to encapsulated contexts only, so a
+ * plugin without a context of its own passes them to the contexts of its routes.
+ */
+export function logOptions (options: object): RegisterOptions {
+  const { logLevel, logSerializers } = options as RegisterOptions
+  return { logLevel, logSerializers }
 }
 
 type InternalOptions = Readonly<Record<symbol, { readonly trustProxy?: unknown } | undefined>>

@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import t from 'tap'
 import gatehouse, { apiKey, jwt, session } from '../../lib/index.js'
 import { oauthServer, type OAuthServerOptions } from '../../lib/oauth/index.js'
+import { tracing } from '../fixtures/secrets.js'
 import { secretOf } from '../fixtures/tokens.js'
 import { authorizePath, clients, login, origin, privateKey, redeem, serverApp, spaUri, visit } from './app.js'
 
@@ -188,4 +189,21 @@ t.test('the audit names every route, public ones with their reason', async t => 
     ['POST', '/oauth/revoke', 'public'],
     ['POST', '/oauth/token', 'public']
   ])
+})
+
+t.test('logLevel and logSerializers hold for every route of the server', async t => {
+  const cases = [[{ logSerializers: { req: () => 'own' } }, /"req":"own"/], [{ logLevel: 'silent' }, /^$/]] as const
+  for (const [log, message] of cases) {
+    const { logger, lines } = tracing()
+    const app = await serverApp(t, { fastify: { logger }, oauth: log as object })
+    await app.ready()
+    for (const [method, url] of [
+      ['GET', '/oauth/authorize'], ['POST', '/oauth/consent'], ['POST', '/oauth/token'], ['POST', '/oauth/introspect'],
+      ['GET', '/.well-known/jwks.json']
+    ] as const) {
+      const before = lines().length
+      await app.inject({ method, url })
+      t.match(lines().slice(before), message, url)
+    }
+  }
 })

@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import t from 'tap'
 import gatehouse, { apiKey, session } from '../../lib/index.js'
 import { oidcLogin } from '../../lib/oidc/index.js'
+import { tracing } from '../fixtures/secrets.js'
 import { secretOf } from '../fixtures/tokens.js'
 import { loginApp, optionsFor, origin, sessionSecret } from './app.js'
 
@@ -124,4 +125,18 @@ t.test('two logins may not end sessions of different schemes at one path', async
     plugin: { schemes: { web: session({ secret: sessionSecret }), staff: session({ secret: sessionSecret }) } }
   })
   await t.rejects(booted, { message: /logout\.path is \/logout, which ends sessions of the scheme 'web' already/ })
+})
+
+t.test('logLevel and logSerializers hold for every route of a login', async t => {
+  const cases = [[{ logSerializers: { req: () => 'own' } }, /"req":"own"/], [{ logLevel: 'silent' }, /^$/]] as const
+  for (const [log, message] of cases) {
+    const { logger, lines } = tracing()
+    const app = await loginApp(t, [optionsFor(issuer, { logout: true, ...log })], { fastify: { logger } })
+    await app.ready()
+    for (const [method, url] of [['GET', '/login/idp/callback'], ['POST', '/logout']] as const) {
+      const before = lines().length
+      await app.inject({ method, url })
+      t.match(lines().slice(before), message, url)
+    }
+  }
 })
