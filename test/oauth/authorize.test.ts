@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import t from 'tap'
 import type { ConsentRequest } from '../../lib/oauth/index.js'
+import { memoryStore } from '../../lib/stores/memory/index.js'
 import { movableClock } from '../fixtures/clock.js'
 import {
   authorizePath, clients, decide, fieldsOf, login, origin, parts, people, post, redeem, serverApp, spaUri, visit,
@@ -317,6 +318,17 @@ t.test('a remembered consent is asked for again for more scopes, prompt=consent 
   const silent = await visit(app, authorizePath({ ...native, prompt: 'none' }), cookie)
   t.match(silent.params, { error: 'consent_required' })
   t.same(await consents.of(owner).list(), [], 'the consent to a native client is not remembered')
+})
+
+t.test('a remembered consent does not count once people are asked each time', async t => {
+  const store = memoryStore()
+  const remembering = await serverApp(t, { store, oauth: { consent: 'remember' } })
+  const { cookie } = await login(remembering)
+  const { answer } = await visit(remembering, authorizePath(), cookie)
+  t.ok((await decide(remembering, answer.body, cookie)).params['code'])
+  t.ok((await visit(remembering, authorizePath(), cookie)).params['code'])
+  const asking = await serverApp(t, { store })
+  t.equal((await visit(asking, authorizePath(), (await login(asking)).cookie)).status, 200)
 })
 
 t.test('consent: false does not hold for a native client, whose name any program may use', async t => {
