@@ -27,6 +27,8 @@ import { contextOf, createScheme } from '../fixtures/schemes.js'
 
 const key = randomBytes(16).toString('hex')
 const other = randomBytes(16).toString('hex')
+/** The form of a signed token. */
+const jws = 'eyJhbGciOiJub25lIn0.e30.AAAA'
 const later = async <T>(value: T): Promise<T> => value
 
 /** Returns a function that puts a text into one source of a request. */
@@ -63,9 +65,10 @@ function keySubject (
       'a key less its end': carry(key.slice(0, -1)),
       'a longer key': carry(`${key}0`),
       'a key in capitals': carry(key.toUpperCase()),
-      'a long text': carry('a'.repeat(2000))
+      'a long text': carry('a'.repeat(2000)),
+      ...place === 'bearer' ? { 'four segments': carry(`${jws}.AAAA`) } : { 'a token': carry(jws) }
     },
-    foreign: place === 'bearer' ? { 'a token': carry('eyJhbGciOiJub25lIn0.e30.AAAA') } : {},
+    foreign: place === 'bearer' ? { 'a token': carry(jws) } : {},
     sync: true,
     carry,
     challenge: place === 'bearer' ? 'Bearer' : 'APIKey',
@@ -96,7 +99,7 @@ testContract('apiKey with a prefix',
       foreign: {
         'another prefix': carrier('bearer')(`acne_${key}`),
         'no prefix': carrier('bearer')(key),
-        'a token': carrier('bearer')('eyJhbGciOiJub25lIn0.e30.AAAA')
+        'a token': carrier('bearer')(jws)
       }
     }
   )
@@ -149,7 +152,7 @@ for (const place of ['header:x-api-key', 'bearer', 'query:api_key', 'cookie:api_
       'its id': carry(current.record.id.replaceAll('_', '-')),
       'in capitals': carry(current.key.toUpperCase()),
       'no key': carry(key),
-      ...(place === 'bearer' ? { 'a token': carry('eyJhbGciOiJub25lIn0.e30.AAAA') } : {})
+      ...(place === 'bearer' ? { 'a token': carry(jws) } : {})
     },
     expired: { 'a key that ended': carry(ended.key) },
     sync: false,

@@ -400,6 +400,7 @@ t.test('load', async t => {
         time.advance(5.1)
         const limited = { scopes: exactly('a'), roles: exactly() }
         t.match(await principal(), limited, 'the principal has the rights that both the key and its owner have')
+        t.equal((await ask(unknownKey())).statusCode, 401)
         people.set('ann', null)
         t.match(await principal(), { scopes: exactly('a') }, 'remembered for as long as a key is')
         time.advance(5.1)

@@ -78,6 +78,7 @@ t.test('stops the boot for a key that is guessable, too short or not sendable, w
     }
   }
   await t.resolves(made({ keys: { [`${strong}!$%&'*+:`]: { id: 'a' } } }), 'in a header, what is visible travels')
+  await t.resolves(made({ keys: { [randomBytes(512).toString('hex')]: { id: 'a' } } }), 'the longest key')
 })
 
 t.test('stops the boot for a wrong option, and names it', async t => {
@@ -216,8 +217,12 @@ t.test('calls verify with the key and the request, and answers 500 if it throws'
   t.equal(log.filter(line => line.msg === 'authentication fault').length, 3)
   t.same(calls[0], ['ann', '/'])
   calls.length = 0
-  t.match(await ask('a'.repeat(1025)), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
+  for (const key of ['a'.repeat(1025), 'ann, ann']) {
+    t.match(await ask(key), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
+  }
   t.same(calls, [], 'a text that is no key of anybody is not looked up')
+  await ask('a'.repeat(1024))
+  t.equal(calls.length, 1)
 })
 
 t.test('lets two schemes with prefixes share a source, in either order', async t => {
@@ -264,6 +269,20 @@ t.test('as Bearer, sends a challenge with realm, error and the missing scopes', 
   ])
 })
 
+t.test('elsewhere, sends the challenge APIKey for a missing and a wrong key, and none for missing rights', async t => {
+  const key = hex()
+  const service = apiKey({ keys: { [key]: { id: 'ann' } }, realm: 'the desk' })
+  const { app } = await createApplication({ schemes: { service } })
+  app.get('/', { config: { auth: { scopes: 'a' } } }, handler().handler)
+  const challenge = async (headers: Record<string, string>) =>
+    (await app.inject({ url: '/', headers })).headers['www-authenticate']
+  const refused: ReadonlyArray<Record<string, string>> = [{}, { 'x-api-key': hex() }]
+  for (const headers of refused) {
+    t.same(readChallenges(String(await challenge(headers))), [{ scheme: 'apikey', params: { realm: 'the desk' } }])
+  }
+  t.equal(await challenge({ 'x-api-key': key }), undefined)
+})
+
 t.test('derives the OpenAPI description, ambience and caching from the source', async t => {
   const of = async (from: ApiKeyOptions['from']) => {
     const { openapi, ambient, cacheControl } = await made({ verify: () => null, from })
@@ -287,6 +306,16 @@ t.test('derives the OpenAPI description, ambience and caching from the source', 
   })
   t.same(await of('bearer'), { openapi: { type: 'http', scheme: 'bearer' }, ambient: false, cacheControl: undefined })
   t.match(await of(['bearer', 'cookie:key']), { openapi: { type: 'http' }, ambient: true, cacheControl: 'private' })
+})
+
+t.test('calls the load of the plugin if it has none of its own', async t => {
+  const key = hex()
+  const { app } = await createApplication({
+    schemes: { service: apiKey({ keys: { [key]: { id: 'ann' } } }) },
+    load: principal => ({ ...principal, roles: ['clerk'] })
+  })
+  app.get('/', async request => request.principal)
+  t.match((await app.inject({ url: '/', headers: { 'x-api-key': key } })).json(), { id: 'ann', roles: ['clerk'] })
 })
 
 t.test('calls its own load, and leaves the principal in the table unchanged', async t => {
