@@ -18,6 +18,7 @@ import gatehouse, {
 import { OwnerLock } from '../../../lib/schemes/api-key/owners.js'
 import { clock, tappedStore } from './app.js'
 import { exactly } from '../../fixtures/exactly.js'
+import { registerSwagger, type Document } from '../../openapi/document.js'
 
 const secret = randomBytes(32).toString('base64url')
 const people: Record<string, { scopes: string[]; roles?: string[] } | undefined> = {
@@ -45,7 +46,7 @@ async function desk (
 ) {
   const app = Fastify({ logger: false }) as unknown as FastifyInstance
   t.teardown(() => app.close())
-  prepare(app)
+  await prepare(app)
   await app.register(gatehouse, {
     schemes: { web: session({ secret }), service: apiKey({ managed: { prefix: 'acme' } }), token },
     default: ['web', 'service', 'token'],
@@ -126,6 +127,23 @@ t.test('lets users list, create, rotate and revoke their own keys', async t => {
       .map(row => row.schemes),
     ['web', 'web', 'web', 'web']
   )
+})
+
+t.test('describes its four routes in OpenAPI documents', async t => {
+  const { app } = await desk(t, {}, {}, app => registerSwagger(app))
+  const { paths } = app.swagger() as unknown as Document
+  const json = (properties: object) => ({ content: { 'application/json': { schema: { properties } } } })
+  const tags = ['API keys']
+  const list = { tags, summary: 'List your API keys', responses: { 200: json({ keys: { type: 'array' } }) } }
+  const created = json({ key: { type: 'string' }, record: { properties: { id: { type: 'string' } } } })
+  const create = { tags, summary: 'Create an API key', responses: { 201: created } }
+  const rotate = { tags, summary: 'Replace an API key by a new one', responses: { 201: created } }
+  const revoke = { tags, summary: 'Revoke an API key', responses: { 204: { description: 'The key is revoked' } } }
+  t.match(paths, {
+    '/account/keys/': { get: list, post: create },
+    '/account/keys/{id}/rotate': { post: rotate },
+    '/account/keys/{id}': { delete: revoke }
+  })
 })
 
 t.test("answers 404 for another owner's key as for a missing one", async t => {
@@ -262,6 +280,19 @@ t.test('limits the number of keys of a user', async t => {
   t.equal(full.statusCode, 409)
   await ann.call('DELETE', `/${record.id}`)
   t.equal((await ann.call('POST', '', { name: 'k' })).statusCode, 201)
+})
+
+t.test('allows twice as many keys during overlaps, and not more', async t => {
+  const { enter } = await desk(t, { maxKeys: 1 })
+  const ann = await enter('ann')
+  const rotate = async (id: string, overlap: number) => ann.call('POST', `/${id}/rotate`, { overlap })
+  const first = await rotate((await ann.make()).record.id, 60)
+  t.equal(first.statusCode, 201)
+  const { record } = first.json<NewApiKey>()
+  const full = await rotate(record.id, 60)
+  t.equal(full.statusCode, 409)
+  t.match(full.json(), { error: 'Conflict', message: /rotate with overlap 0, or revoke one/ })
+  t.equal((await rotate(record.id, 0)).statusCode, 201)
 })
 
 t.test('allows 50 keys, and an overlap of 7 days, by default', async t => {
