@@ -91,6 +91,10 @@ t.test('a code that cannot be read gives no token', async t => {
     'used'
   ]
   await expectFaults(t, { kind: 'oauth-code', fields, state, log }, () => redeem(app, code))
+  state.damage = withField('authenticatedAt', NaN)
+  t.equal((await redeem(app, code)).status, 500)
+  t.match(log.take(), [/cannot be read: value\.authenticatedAt must be a number/])
+  state.damage = record => record
   t.equal((await redeem(app, code)).status, 200, 'the code was not spent')
 })
 
