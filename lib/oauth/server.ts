@@ -134,7 +134,7 @@ function servicesOf (names: readonly string[], { schemes }: Internals, session: 
   return Object.freeze(services)
 }
 
-/** Returns the issuer of all resources (RFC 8414, 2), and checks that its keys may be published. */
+/** Returns the issuer of all resources (RFC 8414, 2). */
 function issuerOf (services: readonly TokenService[]): string {
   const [first] = services as readonly [TokenService, ...TokenService[]]
   const { issuer } = first
@@ -148,7 +148,6 @@ function issuerOf (services: readonly TokenService[]): string {
     throw misconfigured(`The option schemes.${first.scheme}.issuer ${problem}, because it is the issuer of ` +
       `oauthServer. Got ${describeValue(issuer)}.`)
   }
-  for (const service of services) service.jwks()
   return issuer
 }
 

@@ -33,7 +33,9 @@ t.test('wrong options stop the boot with an error that names them', async t => {
     [{ clients: { spa: { ...spa, introspect: ['api'] } } }, /introspect needs secrets/],
     [{ clients: { spa: { ...spa, introspect: ['web'] } } }, /introspect\[0\] must be/],
     [{ consent: true }, /oauthServer\.consent must be 'remember', false, or a function/],
-    [{ prefix: 'oauth/' }, /oauthServer\.prefix must be a path/],
+    ...['oauth', 'oauth/v2', '/oauth/', '/', '/:a', ''].map(
+      prefix => [{ prefix }, /oauthServer\.prefix must be a path/] as const
+    ),
     [{ publicClients: false }, /publicClients is false, but the client 'spa' has no secret/],
     [{ session: undefined }, /session/],
     [{ unknown: 1 }, /unknown key 'unknown'/]
