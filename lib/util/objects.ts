@@ -229,7 +229,7 @@ export function jsonObject (value: object, path: string, depth = 0): Readonly<Re
  */
 function jsonCopy (value: unknown, path: string, depth: number): unknown {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
-  if (typeof value === 'number' && Number.isFinite(value)) return value
+  if (Number.isFinite(value)) return value
   if (depth > maxDepth) throw internalError(`${path} is nested too deeply, or in itself`)
   if (Array.isArray(value)) {
     return Object.freeze(Array.from(value, (each, index) => jsonCopy(each, `${path}[${index}]`, depth + 1)))
