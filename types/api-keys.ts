@@ -24,7 +24,7 @@ export interface ApiKeyInput {
 /** The fields of a key that may be changed. */
 export type ApiKeyChange = Partial<ApiKeyInput>
 
-/** Describes a key, without the key itself. Instants are ISO 8601 strings. */
+/** Describes a key, without the key itself. Times are ISO 8601 strings. */
 export interface ApiKeyRecord {
   /** The digest of the key. It gives no access. */
   readonly id: string
@@ -92,8 +92,8 @@ export interface AnyOwnerApiKeys {
   /** Revokes a key. Returns `false` when there is no such key. */
   revoke (id: string): Promise<boolean>
   /**
-   * Creates a successor with the old key's rights (as far as `within` has them) and expiry. The old key stays valid
-   * for `overlap` and announces its end in its responses (`Deprecation`, RFC 9745; `Sunset`, RFC 8594). With an
+   * Creates a successor with the expiry of the old key and its rights, as far as `within` has them. The old key stays
+   * valid for `overlap` and announces its end in its responses (`Deprecation`, RFC 9745; `Sunset`, RFC 8594). With an
    * overlap of 0, for a key that may have leaked, it ends at once and leaves no record. Returns `null` when there is
    * no such key, or it expired.
    * @throws {AuthError} `AUTH_ACCESS_DENIED` when the owner would have more keys than `maxKeys`.

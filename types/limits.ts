@@ -56,7 +56,7 @@ export interface GuessLimits {
 export interface LimitsOptions {
   /** Limits guesses. `false` turns the limits off, for applications that limit guesses elsewhere. */
   readonly guesses?: false | GuessLimits
-  /** The default `rateLimit` of routes: requests of a principal per route. */
+  /** The default `rateLimit` of routes. It limits the requests of a principal to each route. */
   readonly requests?: RouteRateLimit
   /** Windows by the name of a plan, which `requests` and the `rateLimit` of routes can use. */
   readonly plans?: { readonly [K in PlanName]?: RateLimitWindows }

@@ -90,7 +90,7 @@ export interface OpenIdLoginOptions extends CommonOptions {
   readonly issuer: string | undefined
   readonly endpoints?: undefined
   readonly profile?: undefined
-  /** Returns the principal of the person, or `null` if they have no account here, which is 403. */
+  /** Returns the principal of the person, or `null` if they have no account here: the answer is then 403. */
   readonly person: (login: OidcLogin) => PrincipalInput | No | Promise<PrincipalInput | No>
   /** Adds a route that ends the session here and at the provider. */
   readonly logout?: true | OidcLogoutOptions
@@ -101,9 +101,9 @@ export interface OAuthLoginOptions extends CommonOptions {
   readonly issuer?: undefined
   /** The URLs of the provider's endpoints. */
   readonly endpoints: { readonly authorize: string, readonly token: string }
-  /** Asks the provider who the person is; `null`: nobody. What it throws is a 503. */
+  /** Asks the provider who the person is. Returns `null` if it is nobody. If it throws, the answer is 503. */
   readonly profile: (accessToken: string) => object | No | Promise<object | No>
-  /** Returns the principal of the person, or `null` if they have no account here, which is 403. */
+  /** Returns the principal of the person, or `null` if they have no account here: the answer is then 403. */
   readonly person: (
     login: OidcLogin<Readonly<Record<string, unknown>>>
   ) => PrincipalInput | No | Promise<PrincipalInput | No>

@@ -139,7 +139,7 @@ type Simplify<T> = { [K in keyof T]: T[K] }
 
 /**
  * Returns the type of `request.principal` for a route's `config.auth`: the principals of its schemes, with `null` if
- * anonymous callers are let in; for a public route, `null` alone. A route without `config.auth` has the principals of
+ * anonymous callers are let in; for a public route, only `null`. A route without `config.auth` has the principals of
  * the {@link Defaults}. If none are declared, it may be opened by a public path or inherit a default of any mode, so
  * its type is every principal, and `null`. A route that names schemes but no `mode` is typed as required: below a
  * default with another mode, write `mode` on the route too.

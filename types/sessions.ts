@@ -47,7 +47,7 @@ export interface SessionCredential<D extends object = Record<string, unknown>> {
   update (data: D): void
 }
 
-/** Describes one session. Instants are ISO 8601 strings. */
+/** Describes one session. Times are ISO 8601 strings. */
 export interface SessionRecord {
   /** The same as `request.auth.credential.id`. It does not open the session. */
   readonly id: string
@@ -120,7 +120,7 @@ export interface SessionFeature {
   readonly loginPath?: string
   /**
    * Redirects a browser to the login page, which leads back to the path. Returns `false`, and sends nothing, if there
-   * is no login page or the client does not expect a page.
+   * is not a login page or the client does not expect a page.
    */
   redirectToLogin? (request: FastifyRequest, reply: FastifyReply, login: LoginRequest): boolean
   /** Returns the login that the redirect to this request asks for. */

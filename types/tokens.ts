@@ -98,7 +98,7 @@ export interface GrantedTokens extends IssuedTokens {
   readonly refresh_token: string
 }
 
-/** Describes one grant. Instants are ISO 8601 strings. */
+/** Describes one grant. Times are ISO 8601 strings. */
 export interface GrantRecord {
   /** The same as the claim `sid` of its access tokens. It gives no access. */
   readonly id: string
@@ -268,7 +268,7 @@ export interface TokenService {
   introspect (request: FastifyRequest, token: string): Promise<Readonly<Record<string, unknown>> | null>
   /**
    * Returns the public keys of the issuer.
-   * @throws {AuthError} `AUTH_MISCONFIGURED` if one is symmetric: call it at boot.
+   * @throws {AuthError} `AUTH_MISCONFIGURED` if a key is symmetric. Call it at boot, so that this stops the boot.
    */
   jwks (): PublicJwkSet
   /**

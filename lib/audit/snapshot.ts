@@ -31,7 +31,7 @@ export interface Snapshot {
 const format = 'fastify-gatehouse audit'
 const version = 1
 
-/** Is thrown for a file that is no snapshot, or one of another format. The message says which. */
+/** Is thrown for a file that is not a snapshot, or one of another format. The message says which. */
 export class SnapshotError extends Error {}
 
 /** Matches the space between the methods of a route and its pattern. */
@@ -64,7 +64,7 @@ export function writeSnapshot ({ schemes, roles, routes }: Snapshot): string {
 export function parseSnapshot (text: string): Snapshot {
   const [head, ...lines] = text.split('\n').filter(line => line.trim() !== '').map(parseLine)
   if (head?.format !== format || typeof head.version !== 'number') {
-    throw new SnapshotError('It is no snapshot of fastify-gatehouse audit.')
+    throw new SnapshotError('It is not a snapshot of fastify-gatehouse audit.')
   }
   if (head.version !== version) {
     throw new SnapshotError(`It has the format ${head.version}, and this version of fastify-gatehouse reads the ` +
@@ -124,7 +124,7 @@ function parseLine (line: string): Readonly<Record<string, unknown>> {
     const value: unknown = JSON.parse(line)
     if (isObject(value)) return value
   } catch {}
-  throw new SnapshotError('It is no snapshot of fastify-gatehouse audit.')
+  throw new SnapshotError('It is not a snapshot of fastify-gatehouse audit.')
 }
 
 /** Returns a route in words: `GET, POST /orders`, with its constraints `GET /orders (host admin.example.com)`. */

@@ -121,7 +121,7 @@ function wrongExport (): Failure {
 /** Returns the message of an error, where it was thrown, and what to do about it. @param path the application. */
 function messageOf (error: unknown, path: string): string {
   if (error instanceof AuthError) return error.detail
-  if (!isError(error)) return 'something that is no error was thrown.'
+  if (!isError(error)) return 'something that is not an error was thrown.'
   return error.message + locationOf(String(error.stack), path) + adviceOn(error)
 }
 

@@ -7,7 +7,7 @@ stdout.on('error', (error: NodeJS.ErrnoException) => {
   stderr.write(`Standard output cannot be written (${error.code}).\n`)
   process.exit(1)
 })
-// An audited application prints and logs to standard output too, which is for the result alone.
+// Standard output is only for the result, but an audited application may print and log there as well.
 Object.defineProperty(process, 'stdout', { value: stderr })
 const exitCode = await run(process.argv.slice(2), { stdin, stdout, stderr })
 // The exit code is decided: an audited application that still runs can neither change it nor delay the exit.

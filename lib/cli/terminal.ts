@@ -33,7 +33,7 @@ export function optionOf (name: string, args: readonly string[], positionals: st
 
 /**
  * Parses the arguments of a command. Returns the values of the options that were given.
- * @param positionals the message for an argument that is no option.
+ * @param positionals the message for an argument that is not an option.
  */
 export function optionsOf (
   names: readonly string[], args: readonly string[], positionals: string

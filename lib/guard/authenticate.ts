@@ -264,7 +264,7 @@ function checkDetails (outcome: object, name: string): void {
   for (const detail of ['onRevoked', 'recheck']) {
     const value = property(outcome, detail) ?? null
     if (value === null || typeof value === 'function') continue
-    throw internalError(`the scheme '${name}' returned ${detail} that is no function. Got ${describeValue(value)}`)
+    throw internalError(`the scheme '${name}' returned ${detail} that is not a function. Got ${describeValue(value)}`)
   }
   const authenticatedAt = property(outcome, 'authenticatedAt')
   if (isValidDate(authenticatedAt) && authenticatedAt.getTime() > Date.now() + maxAheadMs) {

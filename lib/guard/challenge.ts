@@ -186,7 +186,7 @@ function isBasic (text: string): boolean {
 /**
  * Serialises a challenge, which a scheme of the application may have made.
  * @param what how the error names the challenge.
- * @throws {AuthError} `AUTH_FAULT` for what is no challenge, and for a name that is not a token, which could end the
+ * @throws {AuthError} `AUTH_FAULT` for what is not a challenge, and for a name that is not a token, which could end the
  * header or begin another.
  */
 function serialize (challenge: unknown, what = 'a challenge'): string {

@@ -99,11 +99,11 @@ function problemOf ({ protocol, host }: URL): string | null {
   const scheme = protocol.slice(0, -1)
   if (host.includes('*')) return 'and a wildcard matches nothing, as origins are compared whole: name each of them'
   if (schemesWithoutOrigin.has(scheme)) return `and browsers send no origin with the scheme '${scheme}'`
-  if (webSchemes.includes(scheme)) return webHost.test(host) ? null : 'whose host is no name and no address'
+  if (webSchemes.includes(scheme)) return webHost.test(host) ? null : 'whose host is neither a name nor an address'
   if (didYouMean(scheme, webSchemes) !== '') {
     return `and the scheme '${scheme}' looks like a misspelled 'https' or 'http'`
   }
-  return shellHost.test(host) ? null : 'whose host is no name'
+  return shellHost.test(host) ? null : 'whose host is not a name'
 }
 
 const webHost = /^(?:\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)(?::\d+)?$/

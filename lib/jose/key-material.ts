@@ -67,7 +67,7 @@ export function unwrap (material: unknown, path: string): unknown {
   return found.material
 }
 
-/** The properties of a key that is no JWK. */
+/** The properties of a key that is not a JWK. */
 const unnamed = { kid: null, alg: null, next: false } as const
 
 function fromKeyObject (object: KeyObject, path: string): ReadKey {

@@ -72,7 +72,7 @@ const detailNames: readonly string[] = [
   'headers'
 ] satisfies ReadonlyArray<keyof AuthenticatedDetails<unknown>>
 
-/** Fields of an outcome that are no details. Another outcome may be given in place of details. */
+/** Fields of an outcome that are not details. Another outcome may be given in place of details. */
 const otherNames: readonly string[] = ['kind', 'principal']
 
 /** Details that limit a credential. Without them it could do more, so `undefined` is not read as left out. */

@@ -29,7 +29,7 @@ export function principalFrom<P extends PrincipalInput> (
   return principal as PrincipalFrom<P>
 }
 
-/** Returns the error for a value that is no principal. It contains no text of the value, which may be a secret. */
+/** Returns the error for a value that is not a principal. It contains no text of the value, which may be a secret. */
 function noPrincipal (input: unknown, id: unknown, source: string): AuthError {
   const isPromise = isMisplacedPromise(input)
   const other = isObject(input) ? `an object whose id is ${describeKind(id)}` : describeKind(input)
@@ -112,7 +112,7 @@ export function principalAtBoot<P extends PrincipalInput> (input: P, realm: stri
 
 /**
  * Refuses fields with which managed API keys are limited, and which would be fields without an effect in a table. The
- * name of a plan is no limit: a function of a route may read it.
+ * name of a plan is not a limit: a function of a route may read it.
  */
 function checkEffects (principal: object, which: string): void {
   const rename = 'Give the field another name if only your own code reads it.'

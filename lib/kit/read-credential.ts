@@ -27,7 +27,7 @@ export interface Source {
  * different values are invalid. A source that was sent twice is invalid: Node silently keeps the first `Authorization`
  * line and joins those of other headers, so that a proxy and the application could read different credentials.
  *
- * @throws {AuthError} `AUTH_MISCONFIGURED` for invalid sources, `AUTH_FAULT` for a request that is none.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for invalid sources, `AUTH_FAULT` for a value that is not a request.
  * @example
  * const key = read(request, 'header:x-api-key')
  * if (typeof key !== 'string') return key          // absent or invalid

@@ -6,7 +6,7 @@ import { describeValue } from '../util/describe.js'
 import { isPlainObject } from '../util/objects.js'
 import { isScopeToken, listOf, object, oneOf, optional, string, text, type Parser } from '../util/options.js'
 
-/** A secret of a client, which is known by its digest alone. */
+/** A secret of a client, of which only the digest is known. */
 export interface ClientSecret {
   /** SHA-256, in base64url. */
   readonly digest: string

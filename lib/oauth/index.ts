@@ -240,7 +240,7 @@ function flowsOf (server: Server, { resource, canRefresh }: TokenService): OpenA
   }
   if (resource === services[0]?.resource) return { authorizationCode, clientCredentials: { tokenUrl, scopes } }
   // Tools that read the document send no `resource`, and tokens are then for the first one. So the URL of the
-  // authorization endpoint names the resource. The token endpoint reads it from the body alone.
+  // authorization endpoint names the resource. The token endpoint reads it only from the body.
   const query = new URLSearchParams({ resource }).toString()
   return {
     authorizationCode: { ...authorizationCode, authorizationUrl: `${authorizationCode.authorizationUrl}?${query}` }

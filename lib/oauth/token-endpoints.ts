@@ -182,7 +182,7 @@ async function isClientNow (
   return id === firstParty || table.has(id) || await stored.findNow(id) !== null
 }
 
-/** Revokes a token (RFC 7009). An unknown token is no error. @throws {OAuthError} */
+/** Revokes a token (RFC 7009). An unknown token is not an error. @throws {OAuthError} */
 export async function revoke (server: Server, request: FastifyRequest): Promise<void> {
   const form = formOf(request)
   const client = await authenticateClient(server, request, form)
@@ -215,7 +215,7 @@ async function authenticateClient (
   const client = presented === null ? null : await findClient(server, presented.id)
   if (isRight(client, presented?.secret ?? null) && client !== null) return client
   publish('client-refused', { client: client?.id ?? null, address: request.ip })
-  // A request without a secret is no guess.
+  // A request without a secret is not a guess.
   const outcome = presented?.secret == null ? null : await server.guesses.wrongSecret(request)
   if (outcome === null) throw invalidClient(request, refusalOf(client, presented))
   throw tryAgainLater(outcome.kind === 'limited' ? 429 : 503, Math.ceil(outcome.retryAfter))

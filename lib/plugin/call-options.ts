@@ -87,7 +87,7 @@ export function parseSchemeOption (options: unknown, call: string): string | und
 
 /**
  * Parses the owner that a call names.
- * @throws {AuthError} `AUTH_FAULT` for a value that is no owner, such as the `request.principal` of an anonymous
+ * @throws {AuthError} `AUTH_FAULT` for a value that is not an owner, such as the `request.principal` of an anonymous
  * caller.
  */
 export function parseOwner (owner: unknown, call: string): StoreOwner {

@@ -176,7 +176,7 @@ interface RequirementsTarget {
   readonly path: string
 }
 
-/** Parses one name, or `{ all, any, none }`. Rejects a bare list, which does not show if all or any are needed. */
+/** Parses one name, or `{ all, any, none }`. Rejects a bare list, which does not say whether all or any are needed. */
 export function parseRequirements (
   value: unknown, { kind, path }: RequirementsTarget, permissions: Permissions
 ): Requirements {

@@ -152,7 +152,7 @@ export function methodsOf ({ method }: RouteDeclaration): string {
   return Array.isArray(method) ? method.join(', ') : method
 }
 
-/** Lists the levels that a policy consists of, for the audit. A public policy is that of the innermost level alone. */
+/** Lists the levels that a policy consists of, for the audit. A public policy is only that of the innermost level. */
 function describeOrigin (above: readonly Level[], policy: Policy, isDeclared: boolean): string {
   const labels = [...above.map(level => level.label), ...isDeclared ? ['route'] : []]
   if (policy.access === 'public') return labels.slice(-1).join()

@@ -35,7 +35,7 @@ export function checkBoot (app: FastifyInstance, options: BootCheckOptions): voi
 }
 
 /**
- * Returns true if `onRoute` has seen every route: the application had none before, and each instance with routes has
+ * Returns true if `onRoute` has seen every route: there was none before the plugin, and each instance with routes has
  * the hook. An instance that is older than the plugin does not get it, but it does get the hooks of the guard.
  */
 function hasSeenAll (app: FastifyInstance, { registry, isFirst, guarded }: BootCheckOptions): boolean {

@@ -25,7 +25,7 @@ export function ownerOf ({ kind, id, owner }: StoreEntry): StoreOwner {
   return { realm: owner.realm, id: owner.id }
 }
 
-/** Names a record. Its id is no secret: stores never receive secrets. */
+/** Names a record. Its id is not a secret: stores never receive secrets. */
 function unreadable (kind: string, id: string): string {
   return `store: the record ${id} of the kind '${kind}' cannot be read`
 }

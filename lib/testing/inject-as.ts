@@ -195,7 +195,7 @@ function isApp (value: unknown): boolean {
 
 /**
  * Checks that the test kit may be used.
- * @throws {AuthError} `AUTH_MISCONFIGURED` for what is no application, in production, and once the server listens.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for what is not an application, in production, and once the server listens.
  */
 export function checkUse (app: TestedApp, call: string): void {
   if (!isApp(app)) throw misconfigured(`${call} needs a Fastify application as its first argument.`)

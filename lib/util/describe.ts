@@ -3,7 +3,7 @@ export const minSecretBytes = 12
 
 /**
  * Describes a wrong value for messages. A text that could be a secret in the wrong place, and a value that could be
- * long, are described by their kind alone. Never throws.
+ * long, are described only by their kind. Never throws.
  */
 export function describeValue (value: unknown): string {
   switch (typeof value) {

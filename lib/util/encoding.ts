@@ -7,7 +7,7 @@ export function isSameSecret (one: string, other: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
 }
 
-/** Parses JSON. Returns `undefined`, which is no JSON value, for any other text. */
+/** Parses JSON. Returns `undefined`, which is not a JSON value, for any other text. */
 export function parseJson (text: string): unknown {
   try {
     return JSON.parse(text)

@@ -166,7 +166,7 @@ export function oneOf<const T> (...values: readonly T[]): Parser<T> {
   return (value, option) => {
     const found = values.find(each => each === value)
     if (found !== undefined) return found
-    // unlike what was given, the accepted texts are no secrets, however long
+    // unlike what was given, the accepted texts are not secrets, however long
     const accepted = values.map(each => typeof each === 'string' ? `'${each}'` : describeValue(each))
     throw misconfigured(`${option} must be ${joinNames(accepted)}. Got ${describeValue(value)}.`)
   }

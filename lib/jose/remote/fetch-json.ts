@@ -97,7 +97,7 @@ export function sourceUrl (text: string, insecureHosts: readonly string[] | null
 }
 
 /**
- * Returns the reason why a text is no issuer whose metadata can be fetched (RFC 8414, 2), as the end of a sentence;
+ * Returns the reason why a text is not an issuer whose metadata can be fetched (RFC 8414, 2), as the end of a sentence;
  * `null` if it is one.
  */
 export function issuerUrlProblem (issuer: string, insecureHosts: readonly string[] | null): string | null {

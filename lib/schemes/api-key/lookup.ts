@@ -163,7 +163,7 @@ export class LastUsed {
     return at === undefined ? null : new Date(at).toISOString()
   }
 
-  /** Writes the pending uses. A failure is only logged: the next use of the key is recorded again. */
+  /** Writes the pending uses. A failure is only logged, because the next use of the key is recorded as well. */
   async flush (): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null

@@ -121,7 +121,7 @@ export class Grants {
       const next = isRotated ? record : rotate(record, format.newest, refresh)
       const { generation } = familyOf(next)
       const { tokens, announce } = await this.#answer(narrowed, familyOf(next), { ...token, generation })
-      // a concurrent call has exchanged this token, which now is the one just before
+      // a concurrent call has exchanged this token, so it is now the previous one
       if (!isRotated && !await store.swap(next)) return undefined
       if (!isRotated) publish('token-refreshed', { ...this.#event(record), scopes: narrowed.scopes, generation })
       announce()

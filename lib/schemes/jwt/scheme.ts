@@ -108,7 +108,7 @@ function reportHttp (app: FastifyInstance, { issuers, sign, remote: { insecureHo
   for (const { issuer, keys, path: keysPath } of issuers) {
     const isFetched = keys === undefined || isKeysUrl(keys)
     const url = isKeysUrl(keys) ? String(keys).trim() : isFetched || sign !== null ? issuer : null
-    // an issuer that signs here may be a text that is no URL
+    // an issuer that signs here may be a text that is not a URL
     const [origin, host] = /^http:\/\/([^/?#]+)/i.exec(String(url)) ?? []
     if (host === undefined) continue
     const isAccepted = isFetched && insecureHosts.includes(host.toLowerCase().replace(/:\d+$/, ''))

@@ -218,7 +218,7 @@ function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
 }
 
 /**
- * Returns the first private key of `keys`. Rejects names that are digits alone, because JavaScript sorts these in an
+ * Returns the first private key of `keys`. Rejects names that consist of digits, because JavaScript sorts these in an
  * object.
  */
 function firstSigningKey ({ ring, given }: Trust, path: string): VerificationKey | undefined {
@@ -226,8 +226,8 @@ function firstSigningKey ({ ring, given }: Trust, path: string): VerificationKey
   const keys = unwrap(given, path)
   const isRecord = isObject(keys) && !Array.isArray(keys) && !isMap(keys)
   if (signing.length > 1 && isRecord && Object.keys(keys).some(name => /^\d+$/.test(name))) {
-    throw misconfigured(`${path}.keys has names of digits alone, which JavaScript puts in an order of its own: the ` +
-      "first key, which signs, may not be the one that is written first. Name them like '2026-02', or set sign.key.")
+    throw misconfigured(`${path}.keys has names that consist of digits, which JavaScript sorts by their value: the first ` +
+      "key, which signs, may not be the one that is written first. Name them like '2026-02', or set sign.key.")
   }
   return signing[0]
 }

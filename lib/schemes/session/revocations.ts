@@ -8,7 +8,7 @@ import { getOrCreate } from '../../util/objects.js'
 import type { SessionSettings } from './options.js'
 import { isId, maxLifetime, type Liveness, type Session } from './session.js'
 
-/** A session that was ended early. Instants are in milliseconds since 1970. */
+/** A session that was ended early. Times are in milliseconds since 1970. */
 interface Ended {
   /** The owners that ended the id. The session is ended only if it belongs to one of them. */
   readonly owners: readonly StoreOwner[]

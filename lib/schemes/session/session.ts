@@ -18,7 +18,7 @@ export const gone = {
   outdated: over('the session cookie was written by another version of the plugin')
 }
 
-/** The content of a session cookie. Instants are in milliseconds since 1970. */
+/** The content of a session cookie. Times are in milliseconds since 1970. */
 export interface Session {
   /** Random, new at every login. It is only in the encrypted cookie. */
   readonly secret: string

@@ -29,7 +29,7 @@ export interface NewRow extends RecordRow {
 export type Query = <R>(statement: RawBuilder<R>) => Promise<readonly R[]>
 
 /**
- * The statements of a store. Each is atomic by itself, so that none needs a transaction. Instants are milliseconds
+ * The statements of a store. Each is atomic by itself, so that none needs a transaction. Times are milliseconds
  * since 1970, by the database's clock. The casts tell PostgreSQL the types of parameters that are not assigned to a
  * column.
  */
