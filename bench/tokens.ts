@@ -75,7 +75,7 @@ async function measure (which: string, type: GrantType): Promise<Figures> {
       const form = new URLSearchParams({ grant_type: type, scope: 'orders:read', ...ready.more })
       if (type === 'refresh_token') form.set('refresh_token', current)
       const answer = await ask(agent, ready, form.toString())
-      if (answer.access_token?.split('.').length !== 3) throw new Error('the access token is no JWT')
+      if (answer.access_token?.split('.').length !== 3) throw new Error('the access token is not a JWT')
       current = answer.refresh_token ?? current
       answered++
     }

@@ -27,7 +27,7 @@ export async function sessionQuestions (): Promise<readonly Question[]> {
   call({ cookie }, 'authenticated')()
   const pairs = {
     'its code': { first: () => 0, last: () => code - 1 },
-    // not the very last, of whose digit the spelling is checked first: the text's own form is no secret
+    // not the very last, of whose digit the spelling is checked first: the text's own form is not a secret
     'the whole': { first: () => 0, last: (length: number) => length - 4 }
   }
   return Object.entries(pairs).flatMap(([of, { first, last }]) => [send, call].map((way): Question => ({

@@ -52,8 +52,8 @@ export interface FakeIssuer {
   /**
    * Signs a token. `claims` replace the default `iss`, `sub`, `aud`, `iat`, `exp` and `jti` or add to them; `undefined`
    * removes a claim.
-   * @throws {AuthError} `AUTH_MISCONFIGURED` for claims that are not an object, for wrong options, and for a key that it
-   * does not have.
+   * @throws {AuthError} `AUTH_MISCONFIGURED` for claims that are not an object, for wrong options, and for a key that
+   * it does not have.
    */
   token (claims?: Readonly<Record<string, unknown>>, options?: TokenOptions): string
   /**

@@ -79,25 +79,25 @@ const loosenings: readonly Case[] = [
   { title: 'required → optional', ...ofMe("'own'", "{ schemes: 'own', mode: 'optional' }"), message: /access: / },
   { title: 'optional → try', ...ofMe("{ mode: 'optional' }", "{ mode: 'try' }"), message: /access: / },
   { title: 'try → public', ...ofMe("{ mode: 'try' }", 'false'), message: /access: / },
-  { title: 'one alternative more', ...ofMe("'own'", "['own', 'service']"), message: /alternatives: / },
+  { title: 'an alternative was added', ...ofMe("'own'", "['own', 'service']"), message: /alternatives: / },
   {
-    title: 'one scheme of an { all } less',
+    title: 'a scheme of an { all } was removed',
     ...ofMe("{ schemes: { all: ['own', 'user'] } }", "'own'"),
     message: /alternatives: /
   },
-  { title: 'a rule less', ...ofMe("{ roles: 'viewer' }", ''), message: /rules: / },
+  { title: 'a rule was removed', ...ofMe("{ roles: 'viewer' }", ''), message: /rules: / },
   {
-    title: 'one name of an all less',
+    title: 'a name of an all was removed',
     ...ofMe("{ roles: { all: ['clerk', 'viewer'] } }", "{ roles: { all: ['viewer'] } }"),
     message: /rules: /
   },
   {
-    title: 'one name of an any more',
+    title: 'a name was added to an any',
     ...ofMe("{ roles: { any: ['admin'] } }", "{ roles: { any: ['admin', 'viewer'] } }"),
     message: /rules: /
   },
   {
-    title: 'one name of a none less',
+    title: 'a name of a none was removed',
     ...ofMe("{ roles: { none: ['clerk', 'viewer'] } }", "{ roles: { none: ['viewer'] } }"),
     message: /rules: /
   },

@@ -90,7 +90,7 @@ t.test('loads an application, a function that makes one and a plugin, without li
   t.ok(isClosed)
 })
 
-t.test('reads the exported application alone, if the module makes several', async t => {
+t.test('reads only the exported application if the module makes several', async t => {
   Object.assign(globalThis, {
     audited: async () => {
       const inner = await build(app => { route(app, [], '/inner', false) })
@@ -126,7 +126,7 @@ t.test('exits with code 3 if the application ends the process, or has an error t
   }))
 })
 
-t.test('prints the result alone and exits with its code, whatever the application does after it', async t => {
+t.test('prints only the result and exits with its code, whatever the application does after it', async t => {
   const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
   await Promise.all(['exit', 'throw'].map(async ENDING => {
     const child = spawn(process.execPath, [typescript, main, 'audit', join(apps, 'restless.ts'), '--json'], {
@@ -221,9 +221,9 @@ t.test('exits with code 2 for wrong arguments', async t => {
     [[factory, '--check', 'a', '--check', 'b'], /^--check was given twice/],
     [[factory, '--chekc=x'], /^The options of audit are/],
     [[factory, '--check', missing], /^The snapshot .*missing cannot be read\. .* --check .*missing --update/],
-    [[factory, '--check', write('text', 'hello')], /cannot be used\. It is no snapshot of fastify-gatehouse audit/],
-    [[factory, '--check', write('empty', '')], /cannot be used\. It is no snapshot/],
-    [[factory, '--check', write('json', '[]')], /cannot be used\. It is no snapshot/],
+    [[factory, '--check', write('text', 'hello')], /cannot be used\. It is not a snapshot of fastify-gatehouse audit/],
+    [[factory, '--check', write('empty', '')], /cannot be used\. It is not a snapshot/],
+    [[factory, '--check', write('json', '[]')], /cannot be used\. It is not a snapshot/],
     [
       [factory, '--check', write('newer', head.replace('1', '2'))],
       /It has the format 2, and this version of fastify-gatehouse reads the format 1\. Use the version that wrote it/

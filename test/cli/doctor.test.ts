@@ -127,7 +127,7 @@ t.test('finds Redis that evicts', { skip: await noRedisServer() }, async t => {
   await client.config('SET', 'maxmemory-policy', 'noeviction')
   t.same(await findings({ options: { store, limits: { redis: client } } }), [])
   await client.call('ACL', 'SETUSER', 'default', '-info')
-  t.same(await findings({ options: { store } }), [], 'a server that forbids INFO is no finding')
+  t.same(await findings({ options: { store } }), [], 'a server that forbids INFO is not a finding')
 })
 
 t.test('knows the store of memory behind a deadline', async t => {

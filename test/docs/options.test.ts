@@ -132,7 +132,7 @@ function codeOf (page: string): ReadonlySet<string> {
 function exportedFunctions (entry: string): ReadonlyArray<{ readonly name: string, readonly type: ts.Type }> {
   const source = program.getSourceFile(entry)
   const module = source === undefined ? undefined : checker.getSymbolAtLocation(source)
-  if (module === undefined) throw new Error(`${entry} is no module`)
+  if (module === undefined) throw new Error(`${entry} is not a module`)
   return checker.getExportsOfModule(module).flatMap(each => {
     const symbol = (each.flags & ts.SymbolFlags.Alias) !== 0 ? checker.getAliasedSymbol(each) : each
     if ((symbol.flags & ts.SymbolFlags.Value) === 0) return []

@@ -33,7 +33,7 @@ t.test('people log in with the provider of LOGIN_ISSUER, and log out there too',
   t.equal((await new Browser(app, { [origin]: app }).visit(`${origin}/login/provider`)).status, 403)
 })
 
-t.test('without it, the login page has the form alone', async t => {
+t.test('without it, the login page has only the form', async t => {
   const { app } = await startQuiet()
   t.notMatch((await app.inject('/login')).body, '/login/provider')
 })

@@ -210,7 +210,7 @@ t.test('Functions', async t => {
     await ask('/string', as())
     t.equal(thrown.shift(), 'a string')
     t.equal((await ask('/nothing', as())).status, 500)
-    t.ok(thrown.shift() instanceof AuthError, 'a thrown undefined is no pass')
+    t.ok(thrown.shift() instanceof AuthError, 'a thrown undefined is not a pass')
     t.strictSame(ran, [])
   })
 })

@@ -6,7 +6,7 @@ import { size } from '../fixtures/size.js'
 import { npmInstall, packAndInstall, shownFile } from './packed.js'
 import { run } from './run.js'
 
-/** Jest is installed for this test alone: it brings 300 packages that nothing else here needs. */
+/** Jest is installed only for this test: it brings 300 packages that nothing else here needs. */
 const packages = ['jest@30', '@swc/core@1', '@swc/jest@0.2']
 const skip = size<string | false>({ test: 'Jest is installed by npm run test:soak', short: false, full: false })
 

@@ -6,7 +6,7 @@ import { size } from '../fixtures/size.js'
 import { npmInstall, packAndInstall, shownFile } from './packed.js'
 import { run } from './run.js'
 
-/** Vitest is installed for this test alone: it brings 40 packages that nothing else here needs. */
+/** Vitest is installed only for this test: it brings 40 packages that nothing else here needs. */
 const packages = ['vitest@4']
 const skip = size<string | false>({ test: 'Vitest is installed by npm run test:soak', short: false, full: false })
 

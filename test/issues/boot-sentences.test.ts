@@ -50,7 +50,7 @@ t.test('prints no control character of a name in a boot error', async t => {
       ),
     'a declared role that includes itself': () =>
       bootError({ schemes, default: 'web', roles: { [hostile]: { roles: [hostile] } } }),
-    'a scope whose description is none': () => bootError({ schemes, default: 'web', scopes: { [hostile]: 1 } }),
+    'a scope without a description': () => bootError({ schemes, default: 'web', scopes: { [hostile]: 1 } }),
     'a name of a scheme': () => bootError({ schemes: { [hostile]: web } }),
     'a scheme that is unknown': () => bootError({ schemes, default: hostile }),
     'a key that is unknown': () => bootError({ schemes, default: 'web', [hostile]: 1 }),

@@ -46,7 +46,7 @@ t.test('a load that returns neither a principal nor null gives no tokens', async
   t.equal((await redeem(app, code)).status, 200, 'the code is still valid')
 })
 
-t.test('the status of an error that load throws is not that of the response, and the error is logged', async t => {
+t.test('answers 500 whatever status an error that load throws has, and logs the error', async t => {
   const { app, replaceable, lines, refresh } = await replaceableLoad(t)
   const { body: { refresh_token: token } } = await redeem(app, await codeFor(app))
   const code = await codeFor(app)

@@ -55,7 +55,7 @@ t.test('Objects of another realm are options, declarations and principals', asyn
   t.ok(Object.isFrozen((principal as { t: object }).t), 'a principal of a table is frozen deeply')
 })
 
-t.test('An object of a class is no options object, whatever its realm', async t => {
+t.test('An object of a class is not an options object, whatever its realm', async t => {
   for (const made of ['new (class Options { schemes = {} })', 'Object.create({ schemes: {} })']) {
     await t.rejects(boot({ schemes: { user: jwt(foreign(made)) } }), /must be a plain object/, made)
   }

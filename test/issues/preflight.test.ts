@@ -101,7 +101,7 @@ t.test('answers 401 to what @fastify/cors leaves to its route, unless there is a
   }
 })
 
-t.test('answers 401 to a request that is no preflight and is not answered by @fastify/cors', async t => {
+t.test('answers 401 to a request that is not a preflight and is not answered by @fastify/cors', async t => {
   for (const order of orders) {
     const app = await application({ origin: false, strictPreflight: false }, order, 'preParsing')
     t.equal((await app.inject({ method: 'OPTIONS', url: '/anything' })).statusCode, 401, order)

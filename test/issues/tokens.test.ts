@@ -44,7 +44,7 @@ const edges = [
 t.test('answers 200 or 401, never 500, for every time claim at the limits of a Date', async t => {
   for (const clockTolerance of [0, 60, 600]) {
     const app = await appWith({ clockTolerance, maxTokenAge: '300000d' as never }).catch(() => null)
-    t.equal(app, null, 'a duration whose end is no Date stops the boot')
+    t.equal(app, null, 'a duration whose end is not a Date stops the boot')
     const usual = await appWith({ clockTolerance, maxTokenAge: '100000d' })
     for (const claim of ['exp', 'nbf', 'iat', 'auth_time']) {
       for (const instant of edges) {

@@ -82,7 +82,7 @@ t.test('refuses a description of a custom scheme that is not JSON', async t => {
   })
 })
 
-t.test('a scheme is no class, and a user of Basic has no id but the name', async t => {
+t.test('stops the boot for a class as a scheme, and for an id of a user of Basic', async t => {
   class Own { readonly openapi = headerScheme('user').openapi; authenticate () { return absent } }
   await t.rejects(async () => { await Fastify().register(gatehouse, { schemes: { user: Own as never } }) }, {
     code: 'AUTH_MISCONFIGURED', message: /^The option schemes\.user is a class\. Create the scheme with new/
@@ -181,7 +181,7 @@ t.test('a login boots with a client id of any length', async t => {
   await t.resolves(async () => { await app.ready() })
 })
 
-t.test('a change of a client that is no object is a fault of the call', async t => {
+t.test('a change of a client that is not an object is a fault of the call', async t => {
   const clients = (await serverApp(t)).gatehouse.oauth.clients.of({ realm: 'web', id: 'ann' })
   const { client: { id } } = await clients.create({ name: 'x', grants: ['client_credentials'] })
   for (const change of [null, undefined, 'name', ['name']]) {

@@ -42,12 +42,12 @@ t.test('refuses headers of an outcome that cannot be sent, which would never be 
   for (const outcome of outcomes(null)) t.not((await answer(own(() => outcome))).status, 500)
 })
 
-t.test('refuses details of an outcome that are no functions, and a watch that has no end', async t => {
+t.test('refuses details of an outcome that are not functions, and a watch that has no end', async t => {
   for (const detail of ['onRevoked', 'recheck']) {
     for (const value of [7, {}, 'revoked', Promise.resolve(() => {})]) {
       const outcome = authenticated({ id: 'ann' }, { [detail]: value })
       t.match(await answer(own(() => outcome)), {
-        status: 500, reason: new RegExp(`^the scheme 'own' returned ${detail} that is no function\\. Got `)
+        status: 500, reason: new RegExp(`^the scheme 'own' returned ${detail} that is not a function\\. Got `)
       })
     }
   }
@@ -115,7 +115,7 @@ t.test('a promise in the place of a principal or a hash ends no process, and the
   }
 })
 
-t.test('refuses scopes of a frozen principal that are no texts, as of any other', async t => {
+t.test('refuses scopes of a frozen principal that are not texts, as of any other', async t => {
   for (const scopes of [[Symbol('a')], [1], ['a', undefined]] as never[]) {
     const principal = { realm: 'own', id: 'ann', scopes: Object.freeze(scopes), roles: Object.freeze([]) }
     for (const each of [principal, Object.freeze(principal)]) {
@@ -209,7 +209,7 @@ t.test('names the function that returned no principal, and what it returned inst
   })
 })
 
-t.test('read() names a request that is none, and reply.login a realm that is none', async t => {
+t.test('read() describes a value that is not a request, and reply.login one that is not a realm', async t => {
   for (const request of [undefined, null, 'bearer', ['bearer']] as never[]) {
     const detail = "read(request, from) needs Fastify's request"
     t.throws(() => read(request, 'bearer'), { code: 'AUTH_FAULT', detail })

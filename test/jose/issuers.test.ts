@@ -82,7 +82,7 @@ t.test('calls an issuer function once per accepted issuer, and once a minute per
       [401, 401, 401, 401]
     )
     t.same(
-      calls, [one.issuer, two.issuer, 'local', 'https://nobody.test'], 'once each, and never for what is no issuer'
+      calls, [one.issuer, two.issuer, 'local', 'https://nobody.test'], 'once each, and never for what is not an issuer'
     )
     time.advance(61)
     t.same(await statuses(one.token(), one.token({ iss: 'https://nobody.test' })), [200, 401])

@@ -387,7 +387,7 @@ t.test('distinguishes expired from invalid at the exact boundaries of the RFC', 
   t.equal(at({ nbf: 1000, iat: 1000 }), 'good')
   t.equal(at({ nbf: 1001 }), 'invalid')
   t.equal(at({ nbf: 1060 }, { tolerance: 60 }), 'good')
-  t.equal(at({ iat: 1060 }), 'good', 'iat is no nbf, and clocks differ')
+  t.equal(at({ iat: 1060 }), 'good', 'iat is not an nbf, and clocks differ')
   t.equal(at({ iat: 1061 }), 'invalid')
   t.equal(at({ iat: 1120 }, { tolerance: 120 }), 'good')
   t.equal(at({ iat: 901 }, { maxAge: 100 }), 'good')

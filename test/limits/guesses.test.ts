@@ -351,7 +351,7 @@ t.test('gives a browser in which the account logged in its own count', async t =
   t.equal(
     (await login({ user: 'bob', cookie: device, password: right })).statusCode,
     429,
-    'it is no device of another account'
+    'it is not a device of another account'
   )
 })
 
@@ -571,7 +571,7 @@ t.test('does not lock out authenticated callers of a locked account', async t =>
     t.equal(
       (await app.inject({ url: '/', headers: { 'x-api-key': 'no such key' } })).statusCode,
       401,
-      'keys are no guesses'
+      'keys are not guesses'
     )
   }
   await app.close()

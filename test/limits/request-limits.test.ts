@@ -234,7 +234,7 @@ t.test('counts a HEAD request as a GET', async t => {
   t.same([await ask('GET'), await ask('HEAD'), await ask('GET'), await ask('HEAD')], [200, 200, 429, 429])
 })
 
-t.test('counts a HEAD request as one of the route that it belongs to, which may have more methods', async t => {
+t.test('counts a HEAD request for its route, also if the route has further methods', async t => {
   const app = await createApp(t, {})
   const config = { auth: { rateLimit: { max: 3, window: '1m' } } } as const
   app.route({ method: ['POST', 'GET'], url: '/both', config, handler: async () => 'in' })

@@ -381,7 +381,7 @@ t.test('a page of the application may allow some scopes, and remember them', asy
     await submit({ decision: 'allow', scope: 'orders:read admin' }), { error: 'server_error' },
     'a scope that was not requested is refused'
   )
-  t.match(await submit({ decision: 'none' }), { error: 'server_error' }, 'a value that is no list is refused')
+  t.match(await submit({ decision: 'none' }), { error: 'server_error' }, 'a value that is not a list is refused')
   t.match(await submit({ decision: 'nothing' }), { error: 'server_error' }, 'an empty list is refused')
   t.match(await submit({ decision: 'allow', scope: 'orders:read' }), { code: /./ })
   t.equal((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).status, 200)

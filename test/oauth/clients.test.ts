@@ -201,7 +201,7 @@ t.test('a consent covers the scopes that the page showed, and none that the clie
   t.equal((await decide(app, answer.body, cookie)).params.error, 'invalid_scope', 'nothing is left of what was shown')
 })
 
-t.test('a client that is changed keeps no redirect URI but the new ones', async t => {
+t.test('a client that is changed has only the new redirect URIs', async t => {
   const app = await serverApp(t)
   const clients = app.gatehouse.oauth.clients.of(owner)
   const [before, after] = ['https://before.example.com/cb', 'https://after.example.com/cb']

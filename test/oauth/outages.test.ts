@@ -137,7 +137,7 @@ for (const moment of ['before', 'after'] as const) {
     }
   })
 
-  t.test(`a store call that fails ${moment} it was carried out, at each call of refresh and revocation`, async t => {
+  t.test(`answers 200 or 503 if a store call of a refresh or a revocation fails ${moment} it was done`, async t => {
     const { store, arm, disarm } = failingStore()
     const app = await serverApp(t, { store, sign: { staleness: 0 } })
     for (let n = 1, reached = true; reached; n++) {

@@ -41,7 +41,7 @@ t.test('prompt=none tells the client that the application failed, or cannot answ
   }
 })
 
-t.test('a 401 of the application itself is no missing login: nobody gets a code or a login page', async t => {
+t.test('a 401 of the application itself is not a missing login: nobody gets a code or a login page', async t => {
   let isOpen = true
   const app = await serverApp(t, {
     before: async app => {

@@ -69,7 +69,7 @@ t.test('wrong secrets are counted for the address, never for the client, and are
   t.equal((await post(unlimited, '/oauth/token', own, basic('partner', 'wrong'))).status, 401)
 })
 
-t.test('accepts forms alone, of at most 16 KiB, without repeated or nameless parameters', async t => {
+t.test('accepts only forms of at most 16 KiB without repeated or nameless parameters', async t => {
   const app = await serverApp(t, { before: async app => { await app.register(formbody) } })
   const json = await app.inject({ method: 'POST', url: '/oauth/token', payload: own })
   t.match(json, { statusCode: 415 })
@@ -178,7 +178,7 @@ t.test('a code gives no token to a disabled person, and no scope that the person
   t.match(await redeem(app, second), { status: 400, body: { error: 'invalid_grant' } })
 })
 
-t.test('refreshes within the scopes of the grant, for its client alone', async t => {
+t.test('refreshes within the scopes of the grant, only for its client', async t => {
   const app = await serverApp(t)
   const { body: { refresh_token: first } } = await redeem(app, await codeFor(app))
   const refresh = async (token: string | undefined, fields: Record<string, string> = {}) =>

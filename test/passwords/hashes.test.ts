@@ -77,7 +77,7 @@ t.test('hashes with bcrypt and scrypt on request', async t => {
   }
 })
 
-t.test('fails on a stored text that is no hash, says why, and shows nothing of it', async t => {
+t.test('fails on a stored text that is not a hash, says why, and shows nothing of it', async t => {
   const secret = 'c29tc2FsdHNhbHQ'
   const wrong: ReadonlyArray<readonly [stored: unknown, detail: RegExp]> = [
     ['', /is empty/],

@@ -73,11 +73,11 @@ const mistakes: Readonly<Record<string, () => unknown>> = {
   'a weak JWT secret': () => boots(jwtOf(repeated)),
   'a JWT secret by kid': () => boots(jwtOf({ one: wrong('a short secret', 20) })),
   'a cut PEM': () => boots(jwtOf(pem.slice(0, -60))),
-  'a JWK that is none': () => boots(jwtOf({ keys: [{ kty: 'oct', k: `${wrong('a JWK')}!` }] })),
+  'a malformed JWK': () => boots(jwtOf({ keys: [{ kty: 'oct', k: `${wrong('a JWK')}!` }] })),
   'a short key': () => boots({ service: apiKey({ keys: { [wrong('a short key', 12)]: { id: 'a' } } }) }),
   'a weak key': () => boots({ service: apiKey({ keys: { [repeated]: { id: 'a' } } }) }),
   'a key that cannot travel': () => boots({ service: apiKey({ keys: { [`${wrong('a key')} `]: { id: 'a' } } }) }),
-  'a key whose principal is none': () => boots({ service: apiKey({ keys: { [wrong('a key')]: {} as never } }) }),
+  'a key without a valid principal': () => boots({ service: apiKey({ keys: { [wrong('a key')]: {} as never } }) }),
   'a key without the prefix': () =>
     boots({ service: apiKey({ keys: { [wrong('a key')]: { id: 'a' } }, prefix: 'acme_' }) }),
   'keys instead of the options': () => boots({ service: apiKey({ [wrong('a key')]: { id: 'a' } } as never) }),
@@ -85,7 +85,7 @@ const mistakes: Readonly<Record<string, () => unknown>> = {
   'a password that is too short': () => boots(users({ password: wrong('a password', 16).slice(0, 7) })),
   'a password with a control character': () => boots(users({ password: `${wrong('a password', 16)}\u0007` })),
   'a password and a hash': () => boots(users({ password: wrong('a password', 16), hash: wrong('a hash') })),
-  'a hash that is none': () => boots(users({ hash: `$argon2id$${wrong('a hash')}` })),
+  'a malformed hash': () => boots(users({ hash: `$argon2id$${wrong('a hash')}` })),
   'a password behind the name': () =>
     boots({ basic: basic({ users: { [`ada:${wrong('a password', 16)}`]: { password: random() } } }) }),
   'a user that is a password': () => boots({ basic: basic({ users: { ada: wrong('a password', 16) } } as never) }),

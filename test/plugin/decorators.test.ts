@@ -62,7 +62,7 @@ t.test('decorate works for the tokens of jwt', async t => {
   t.same((await app.inject({ url: '/', headers: { authorization } })).json(), { user: 'ann' })
 })
 
-t.test('a name that is taken, or is no name, stops the boot', async t => {
+t.test('a name that is taken, or is not a name, stops the boot', async t => {
   const boot = (schemes: Record<string, unknown>, before?: (app: FastifyInstance) => unknown) =>
     createApplication({ schemes, default: 'user' } as unknown as GatehouseOptions, {}, before)
   const other = fp(async app => { app.decorateRequest('user', '') }, { name: 'other-auth' })

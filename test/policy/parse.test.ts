@@ -212,7 +212,7 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
     ['schemes that are true', { schemes: true }, "scheme's name, { all: [names] }"],
     ['schemes that are null', { schemes: null }, "scheme's name, { all: [names] }"],
     ['a name with space around it', { schemes: ' user' }, 'without surrounding spaces'],
-    ['a name that is no string', { schemes: [{ all: [1] }] }, 'must contain names'],
+    ['a name that is not a string', { schemes: [{ all: [1] }] }, 'must contain names'],
     ['an unknown mode', { mode: 'none' }, "mode must be 'required', 'optional' or 'try'"],
     ['an empty public', { public: '' }, 'a non-empty string with the reason'],
     ['a public that is blank', { public: ' ' }, 'a non-empty string with the reason'],
@@ -229,7 +229,7 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
     ['an empty list of all', { scopes: { all: [] } }, 'scopes.all is an empty list'],
     ['an empty list of any', { scopes: { all: ['a'], any: [] } }, 'scopes.any is an empty list'],
     ['an empty list of none', { roles: { none: [] } }, 'roles.none is an empty list'],
-    ['a quantifier that is no list', { roles: { any: 'a' } }, 'roles.any must be a list'],
+    ['a quantifier that is not a list', { roles: { any: 'a' } }, 'roles.any must be a list'],
     ['an unknown quantifier', { scopes: { some: ['a'] } }, "unknown key 'some'"],
     ['a quantifier that is undefined', { scopes: { all: undefined } }, "'all' set to undefined"],
     ['a scope that is undefined', { scopes: undefined }, "'scopes' set to undefined", 'leave the key out'],
@@ -238,7 +238,7 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
     ['when that is true', { when: true }, 'when must be a function'],
     ['when that is undefined', { when: undefined }, "'when' set to undefined"],
     ['an empty anyOf', { anyOf: [] }, 'at least one entry'],
-    ['anyOf that is no list', { anyOf: { scopes: 'a' } }, 'at least one entry'],
+    ['anyOf that is not a list', { anyOf: { scopes: 'a' } }, 'at least one entry'],
     ['an empty entry of anyOf', { anyOf: [{ scopes: 'a' }, {}] }, 'anyOf[1] is empty', 'let every caller in'],
     ['an entry that is a name', { anyOf: ['a'] }, 'anyOf[0] must be an object'],
     ['an entry with an unknown key', { anyOf: [{ mode: 'try' }] }, "anyOf[0] has an unknown key 'mode'"],
@@ -451,7 +451,7 @@ t.test(
       }),
       { numRuns: 300 }
     )
-    t.ok(booted > 50, `${booted} of 300 booted: the test was no vacuum`)
+    t.ok(booted > 50, `${booted} of 300 booted: the test was not vacuous`)
 
     /** Decides independently of lib whether a declaration admits anonymous callers. */
     function mayEnterAnonymously (auth: unknown): boolean {

@@ -119,7 +119,7 @@ t.test('The list of roles', async t => {
     t.equal(
       (await ask('/scope/orders.read', as({ scopes: ['clerk'] }))).status,
       403,
-      'a scope with the name of a role is no role'
+      'a scope with the name of a role is not a role'
     )
     t.equal((await ask('/not-clerk', as({ roles: ['owner'] }))).status, 403, 'a none rule sees the included roles')
     t.equal((await ask('/no-reader', as({ roles: ['admin'] }))).status, 403)

@@ -124,7 +124,7 @@ async function visitsWork (t: Test, app: FastifyInstance, message: string): Prom
   t.equal(
     (await app.inject({ url: '/theirs/protected', headers: { cookie: cookies(first) } })).statusCode,
     401,
-    `${message}: their session is no session of ours`
+    `${message}: their session is not a session of ours`
   )
   const both = await app.inject({ method: 'POST', url: '/theirs/both' })
   t.equal(both.cookies.length, 2, `${message}: one answer sets both cookies`)

@@ -656,7 +656,7 @@ t.test('applies the policy of the route to absolute forms, escapes, dots and rew
     '/private%20'
   ]) {
     for (const credential of [[], ['X-User: alice']]) {
-      t.equal((await ask(port, [`GET ${url} HTTP/1.1`, ...credential])).status, 404, `${url} is no route`)
+      t.equal((await ask(port, [`GET ${url} HTTP/1.1`, ...credential])).status, 404, `${url} is not a route`)
     }
   }
   t.equal(page.reached, before)

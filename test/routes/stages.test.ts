@@ -22,7 +22,7 @@ const schema = {
 
 /** Requests that Fastify refuses itself, each at a different point of reading the body. */
 const malformed = [
-  { title: 'a body that is no JSON', status: 400, url: '/orders', headers: json, payload: '{"name":' },
+  { title: 'a body that is not JSON', status: 400, url: '/orders', headers: json, payload: '{"name":' },
   {
     title: 'a body over the limit',
     status: 413,

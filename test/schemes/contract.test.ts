@@ -62,7 +62,7 @@ function keySubject (
     good: async () => ({ 'the key': carry(key) }),
     bad: {
       'an unknown key': carry(other),
-      'a key less its end': carry(key.slice(0, -1)),
+      'a key without its end': carry(key.slice(0, -1)),
       'a longer key': carry(`${key}0`),
       'a key in capitals': carry(key.toUpperCase()),
       'a long text': carry('a'.repeat(2000)),
@@ -141,7 +141,7 @@ for (const place of ['header:x-api-key', 'bearer', 'query:api_key', 'cookie:api_
       'a revoked key': carry(revoked.key),
       'a typo': carry(flipped(current.key, 20)),
       'a wrong checksum': carry(flipped(current.key, current.key.length - 1)),
-      'a key less its end': carry(current.key.slice(0, -1)),
+      'a key without its end': carry(current.key.slice(0, -1)),
       'a longer key': carry(`${current.key}0`),
       'its start': carry(current.record.start),
       'its id behind the prefix': carry(`acme_live_${current.record.id.replaceAll(/[_-]/g, 'x')}`),

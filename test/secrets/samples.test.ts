@@ -119,6 +119,6 @@ t.test('refuses a secret of which half is predictable, wherever that is, and acc
     for (const secret of [half + part, part + half]) t.match(weakness(secret), /half of it or more/, secret)
     for (const secret of [more + part, part + more]) t.equal(weakness(secret), null, secret)
   }
-  t.equal(weakness('abklm!qrvwx#efwxy&hiopq+'), null, 'these are no sequences')
+  t.equal(weakness('abklm!qrvwx#efwxy&hiopq+'), null, 'these are not sequences')
   t.end()
 })

@@ -101,7 +101,7 @@ t.test('times out if a store is silent, drops late answers, and recovers on a si
   fail(new Error('late'))
   await sleep(0)
   t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
-  t.equal(calls, 2, 'an error of the way to it is no sign of life')
+  t.equal(calls, 2, 'an error of the way to it is not a sign of life')
   for (let n = 0; n < 200 && callCount() === 2; n++) {
     await sleep(10)
     await reasonOf(store.get('a', 'b'))

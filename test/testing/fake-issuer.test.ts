@@ -325,7 +325,7 @@ t.test('exchanges a code once, for the client that asked for it', async t => {
   t.equal((await exchange({ ...good, code: await codeFor() })).status, 200, 'the provider still works')
 })
 
-t.test('refuses claims that are no object', async t => {
+t.test('refuses claims that are not an object', async t => {
   await using provider = await fakeIssuer({ algorithms: ['ES256'] })
   for (const claims of ['ada', 5, true, ['ada'], () => ({ sub: 'ada' }), Promise.resolve({ sub: 'ada' })]) {
     t.throws(() => provider.token(claims as never), { code: 'AUTH_MISCONFIGURED', message: /token\(\)/ })

@@ -13,7 +13,7 @@ t.test('readOptions', async t => {
     t.strictSame({ ...readOptions(value, ['a', 'b', 'c'], 'here') }, value)
     t.strictSame({ ...readOptions({}, ['a'], 'here') }, {})
     t.strictSame({ ...readOptions(Object.assign(Object.create(null), value), ['a', 'b'], 'here') }, value)
-    t.equal(Object.getPrototypeOf(readOptions({}, ['a'], 'here')), null, 'inherited properties are no options')
+    t.equal(Object.getPrototypeOf(readOptions({}, ['a'], 'here')), null, 'inherited properties are not options')
     t.end()
   })
 

@@ -144,7 +144,7 @@ t.test('ends the pause when the store reports a change, or that it may have miss
   }
 })
 
-t.test('gives all that are left their turn in a round in which others left', async t => {
+t.test('looks up every remaining id in a round in which others are no longer watched', async t => {
   let takeTurns = (): void => {}
   const timer = setTimeout(() => {}, 0)
   t.intercept(globalThis, 'setInterval', {

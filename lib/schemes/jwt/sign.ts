@@ -226,7 +226,7 @@ function firstSigningKey ({ ring, given }: Trust, path: string): VerificationKey
   const keys = unwrap(given, path)
   const isRecord = isObject(keys) && !Array.isArray(keys) && !isMap(keys)
   if (signing.length > 1 && isRecord && Object.keys(keys).some(name => /^\d+$/.test(name))) {
-    throw misconfigured(`${path}.keys has names that consist of digits, which JavaScript sorts by their value: the first ` +
+    throw misconfigured(`${path}.keys has names that consist of digits, which JavaScript sorts by value: the first ` +
       "key, which signs, may not be the one that is written first. Name them like '2026-02', or set sign.key.")
   }
   return signing[0]

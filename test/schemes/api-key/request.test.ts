@@ -291,7 +291,7 @@ t.test('ends long-lived connections when the key is revoked', async t => {
     ;(await here.enter(other.key)).onRevoked?.(() => { calls.other++ })
     await here.keys.ofAnyOwner().update(record.id, { name: 'changed' })
     await soon()
-    t.strictSame(calls, { revoked: 0, stopped: 0, other: 0 }, 'a change is no end')
+    t.strictSame(calls, { revoked: 0, stopped: 0, other: 0 }, 'a change is not an end')
     await (reportsChanges ? there : here).keys.ofAnyOwner().revoke(record.id)
     await soon()
     await soon()
@@ -432,7 +432,7 @@ t.test('load', async t => {
     t.strictSame(
       principals[0],
       { ...ann, scopes: [], roles: [] },
-      'it is given nothing of the key, so that returning what it got is no right'
+      'it is given nothing of the key, so that returning what it got is not a right'
     )
   })
 

@@ -220,7 +220,7 @@ t.test('calls verify with the key and the request, and answers 500 if it throws'
   for (const key of ['a'.repeat(1025), 'ann, ann']) {
     t.match(await ask(key), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
   }
-  t.same(calls, [], 'a text that is no key of anybody is not looked up')
+  t.same(calls, [], 'a text that is not a key of anybody is not looked up')
   await ask('a'.repeat(1024))
   t.equal(calls.length, 1)
 })

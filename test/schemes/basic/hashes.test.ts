@@ -70,7 +70,7 @@ t.test('accepts hashes in a table instead of passwords', async t => {
   t.same(
     JSON.parse((await ask('ann', password)).body),
     { id: 'ann', realm: 'ops', scopes: [], roles: ['ops'] },
-    'the hash is no part of the principal'
+    'the hash is not a part of the principal'
   )
   t.match(await ask('old', 'U*U*U'), { status: 200, id: 'old' })
   t.match(await ask('bob', 'battery staple'), { status: 200, id: 'bob' })

@@ -124,7 +124,7 @@ t.test('matches a table by name and password, without revealing which one was wr
   t.same(
     ann.principal,
     { id: 'ann', realm: 'ops', scopes: ['a'], roles: ['r'], team: 7 },
-    'the password is no part of the principal'
+    'the password is not a part of the principal'
   )
   t.ok(Date.parse(ann.at) >= before && Date.parse(ann.at) <= Date.now(), 'whoever sends a password authenticates now')
   t.match((await ask('Zoë'.normalize('NFD'), 'pässwörter')).json(), { principal: { id: 'Zoë' } })

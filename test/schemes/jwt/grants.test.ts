@@ -286,7 +286,7 @@ t.test('without a load people keep what they were granted, and the boot warns', 
   const app = await appWith(
     t, { schemes: { api: jwt(own({ reuseGrace: 0, prefix: 'acme_rt' })) }, load: undefined }, lines
   ).catch(() => null)
-  t.equal(app, null, 'undefined is no way to leave it out')
+  t.equal(app, null, 'undefined is not a way to leave it out')
   const bare = Fastify({ logger: { level: 'warn', stream: { write: line => { lines.push(line) } } } })
   await bare.register(gatehouse, { schemes: { api: jwt(own({ prefix: 'acme_rt' })) } })
   bare.post<{ Body: { token: string } }>(

@@ -337,7 +337,7 @@ t.test('staleness: 0 asks the store for every request', async t => {
   await t.rejects(stale, { message: /sign\.staleness must be at most 1 minute/ })
 })
 
-t.test('a sid that is no id of a grant is refused, and a jti that is no id cannot be revoked', async t => {
+t.test('a sid that is not an id of a grant is refused, and a jti that is not an id cannot be revoked', async t => {
   const { SignJWT } = await import('jose')
   const app = await appWith(t)
   const sign = (claims: Record<string, unknown>) => new SignJWT({ iss: issuer, aud: issuer, sub: 'ann', ...claims })

@@ -272,7 +272,7 @@ t.test('makes the principal from the claims that the option principal names', as
     t.equal(await word(scheme, hsToken({ ...good, ...more })), 'invalid', JSON.stringify(more))
   }
   const byPrototype = await made({ ...base, principal: { id: ['constructor', 'name'] } })
-  t.equal(await word(byPrototype, hsToken()), 'invalid', 'inherited properties are no claims')
+  t.equal(await word(byPrototype, hsToken()), 'invalid', 'inherited properties are not claims')
   const inPart = await made({ ...base, principal: { roles: 'groups' } })
   t.match(await ask(inPart, hsToken({ groups: ['admin'], roles: 7 })), {
     principal: { id: 'user-1', scopes: ['orders:read'], roles: ['admin'] }
@@ -364,7 +364,7 @@ t.test('resolves keys by header, refuses a token without a key, and answers 500 
         t.equal(await word(scheme, by(kid, 'HS256', key)), 'invalid', kid)
       }
     }
-    t.equal(await word(scheme, by('pem', 'HS256', String(keys['pem']))), 'invalid', 'a PEM text is no secret')
+    t.equal(await word(scheme, by('pem', 'HS256', String(keys['pem']))), 'invalid', 'a PEM text is not a secret')
     await t.rejects(async () => await ask(scheme, by('weak', 'HS256', 'x'.repeat(40))), refused)
   }
   const failing = await made({ keys: () => { throw new Error('network') }, issuer, audience })
@@ -431,7 +431,7 @@ t.test('cached tokens expire, are compared whole, and are safe from changes by h
   t.equal(await word(scheme, text), 'expired')
 })
 
-t.test('a cached header makes no other token valid', async t => {
+t.test('a cached header does not make another token valid', async t => {
   const scheme = await made(base)
   for (let i = 0; i < 70; i++) t.equal(await word(scheme, hsToken({}, { kid: `key-${i}` })), 'authenticated')
   const text = hsToken({}, { kid: 'key-0' })
@@ -723,8 +723,8 @@ t.test('stops the boot if it could not sign, or would not accept its own tokens'
     [{ keys: () => hs, sign: { key: 'x'.repeat(40) } }, /too easy to guess/],
     [{ keys: hs, sign: { key: undefined } }, /undefined/],
     [{ keys: hs, sign: true, typ: 'JWT' }, /schemes\.user\.typ must be 'at\+jwt'/],
-    [{ keys: { 2026: hs, 2025: secretOf() }, sign: true }, /schemes\.user\.keys has names of digits alone/],
-    [{ keys: JSON.stringify({ 2026: hs, 2025: secretOf() }), sign: true }, /schemes\.user\.keys has names of digits/],
+    [{ keys: { 2026: hs, 2025: secretOf() }, sign: true }, /schemes\.user\.keys has names that consist of digits/],
+    [{ keys: JSON.stringify({ 2026: hs, 2025: secretOf() }), sign: true }, /names that consist of digits/],
     [{ keys: next, sign: true }, /have next: true/],
     [{ keys: [next, ec.privateKey], sign: { key: next } }, /schemes\.user\.sign\.key has next: true/],
     [{ keys: () => hs, sign: { key: next } }, /schemes\.user\.sign\.key has next: true/],

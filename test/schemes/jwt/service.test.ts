@@ -246,7 +246,7 @@ t.test('tokens of a client depend on the client, once clients are checked', asyn
   t.match(await service.refresh(request, refresh, { client: 'shop' }), { access_token: String })
 })
 
-t.test('a store that fails is AUTH_UNAVAILABLE, or a fault of its own', async t => {
+t.test('answers AUTH_UNAVAILABLE if the store fails', async t => {
   const store = memoryStore()
   const broken: Store = { ...store, get: async () => { throw new Error('down') } }
   const { app, service } = await serviceWith(t, own(), { store: broken })

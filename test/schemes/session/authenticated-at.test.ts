@@ -44,7 +44,7 @@ t.test('a session lives from its login on, however old the authentication is', a
   }
 })
 
-t.test('refuses a time that is none, and one for a renewal', async t => {
+t.test('refuses a value that is not a time, and any time for a renewal', async t => {
   for (const wrong of [new Date(NaN), '2026-01-01', 1_700_000_000]) {
     const { ask } = await createInstance({ after: withCallback(wrong) })
     t.equal((await ask('/callback')).status, 500)

@@ -137,9 +137,9 @@ t.test('accepts only a local return path of this scheme, for an hour', async t =
   t.equal(await back(`/login?returnTo=${sealed}&returnTo=${sealed}`), '/home', 'a repeated parameter is ignored')
   t.equal(await back(`/login?returnTo=${sealed}A`), '/home', 'a changed parameter is ignored')
   const cookie = (await app.inject({ method: 'POST', url: '/login' })).cookies[0]?.value
-  t.equal(await back(`/login?returnTo=${cookie}`), '/home', 'a session is no return path')
+  t.equal(await back(`/login?returnTo=${cookie}`), '/home', 'a session is not a return path')
   const me = await app.inject({ url: '/me', headers: { cookie: `__Host-web=${sealed}` } })
-  t.same(me.json(), { kind: 'invalid' }, 'a return path is no session')
+  t.same(me.json(), { kind: 'invalid' }, 'a return path is not a session')
   const rotated = await refusing({ loginPath: '/login', secret: [newer, older] })
   t.equal(await rotated.back(location), '/private/x', 'the older secret still opens')
   t.equal(await (await refusing({ loginPath: '/login', secret: newer })).back(location), '/home')

@@ -25,7 +25,7 @@ t.test('stops the boot for a wrong option, and names the scheme and the option',
     ['a typo', { secret: good, idleTimout: '1h' }, /have an unknown key 'idleTimout'\. Did you mean 'idleTimeout'/],
     ['a cookie name with a space', { secret: good, cookieName: 'a b' }, /cookieName/],
     ['a cookie name with its prefix', { secret: good, cookieName: '__host-a' }, /must not have a prefix/],
-    ['a cookie name that is none', { secret: good, cookieName: 1 }, /cookieName/],
+    ['a cookie name that is not a string', { secret: good, cookieName: 1 }, /cookieName/],
     ['secure in words', { secret: good, secure: 'false' }, /secure must be true or false/],
     [
       'SameSite=None without Secure',
@@ -78,8 +78,8 @@ t.test('stops the boot for a wrong option, and names the scheme and the option',
       /loginPath must be a path of this application/
     ],
     ['a login page with a query', { secret: good, loginPath: '/login?a=1' }, /loginPath/],
-    ['a login page that is none', { secret: good, loginPath: 1 }, /loginPath/],
-    ['load that is no function', { secret: good, load: {} }, /load must be a function/]
+    ['a login page that is not a string', { secret: good, loginPath: 1 }, /loginPath/],
+    ['load that is not a function', { secret: good, load: {} }, /load must be a function/]
   ]
   for (const [what, options, message] of cases) {
     const error = await boot(options).then(() => null, each => each)
@@ -147,6 +147,6 @@ t.test('refuses an authentic payload of another version', t => {
     t.equal(unpack({ ...payload, ...other }, true), null, JSON.stringify(other))
   }
   const { c, o, ...without } = payload
-  t.same(unpack(without, true)?.principal.scopes, [], 'missing scopes are no scopes')
+  t.same(unpack(without, true)?.principal.scopes, [], 'missing scopes are not scopes')
   t.end()
 })

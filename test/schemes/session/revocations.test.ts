@@ -44,7 +44,7 @@ t.test('remembers an ended session until its expiry, and then removes it', t => 
   t.end()
 })
 
-t.test('remembers ends for the longest lifetime of all schemes that share them', t => {
+t.test('remembers ended sessions for the longest lifetime of all schemes that share the list', t => {
   const time = clock(t)
   const begun = time.now()
   for (const [lives, over] of [[undefined, false], [2 * hour, true], [hour / 2, false]] as const) {

@@ -179,7 +179,7 @@ t.test('refuses every flipped bit, other spelling and second cookie without a fa
   for (let at = 0; at < value.length; at++) {
     for (let bit = 1; bit < 128; bit <<= 1) {
       const byte = String.fromCharCode(value.charCodeAt(at) ^ bit)
-      // a leading semicolon leaves an empty value, which is no cookie; Node refuses requests with control characters
+      // a leading semicolon leaves an empty value, which is not a cookie; Node refuses requests with control characters
       if (/[!-~]/.test(byte) && !(at === 0 && byte === ';')) {
         forged.push(value.slice(0, at) + byte + value.slice(at + 1))
       }

@@ -19,7 +19,7 @@ import './library.js'
 
 const app = Fastify()
 
-/** Accepts options as `app.register` does, where excess keys alone are no error. */
+/** Accepts options as `app.register` does, where excess keys alone are not an error. */
 declare function register<O extends GatehouseOptions> (options: O): void
 
 describe('the options', () => {
@@ -149,7 +149,7 @@ describe('the options', () => {
     register({ schemes, outside: true })
   })
 
-  test('refuse what is no scheme', () => {
+  test('refuse what is not a scheme', () => {
     // @ts-expect-error
     register({ schemes: { user: { secret: 'x' } } })
     // @ts-expect-error

@@ -10,7 +10,7 @@ const handler = async () => 'ok'
 type OrderRequest = FastifyRequest<{ Params: { id: string } }>
 
 /**
- * Accepts a declaration as a route does: the type of the config is inferred, so that an excess key alone is no error.
+ * Accepts a declaration as a route does: the type of the config is inferred, so an excess key alone is not an error.
  */
 declare function route<C> (config: { auth: RouteAuth } & C): C
 
