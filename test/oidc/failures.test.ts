@@ -40,6 +40,7 @@ t.test('a state that this browser did not get is 400', async t => {
   }
   isAgain(t, await browser.send('/login/idp/callback'))
   isAgain(t, await browser.send(`/login/idp/callback?code=x&state=${state}&state=${state}`))
+  t.match(reason(), /this browser began no login with this state/)
   isAgain(t, await new Browser(app).send(`/login/idp/callback?code=x&state=${state}`))
   t.equal(requests.length, count, 'the provider is not asked')
 })

@@ -87,6 +87,19 @@ t.test('supports two providers in one application', async t => {
   t.match(JSON.parse((await browser.visit('/me')).body), { id: 'ann' })
 })
 
+t.test('begins and ends sessions of its scheme, if several schemes keep some', async t => {
+  const { issuer } = await openIdProvider(t)
+  const staff = session({ secret: sessionSecret, loginPath: '/login/idp' })
+  const app = await loginApp(t, [optionsFor(issuer, { session: 'staff', logout: true })], {
+    plugin: { schemes: { web: session({ secret: sessionSecret }), staff }, default: 'staff' }
+  })
+  const browser = new Browser(app)
+  t.match(JSON.parse((await browser.visit('/me')).body), { id: 'ann', realm: 'staff' })
+  t.same(browser.names(), ['__Host-staff'])
+  t.equal((await browser.send('/logout', { method: 'POST' })).status, 200)
+  t.same(browser.names(), [])
+})
+
 t.test('any instance completes a login that another began, even while the secret changes', async t => {
   const { issuer } = await openIdProvider(t)
   const older = await loginApp(t, [optionsFor(issuer)])
