@@ -237,8 +237,7 @@ const leakRoute: FastifyPluginAsync<LeakRouteOptions> = async (app, {
     }
     const tokens = parseTokens(request.body)
     if (tokens === null) {
-      const message = 'A report is a list of up to 1,000 objects, each with a token'
-      return reply.code(400).send({ statusCode: 400, error: 'Bad Request', message })
+      return sendError(reply, [400, 'Bad Request'], 'A report is a list of up to 1,000 objects, each with a token')
     }
     request.log.warn({ reported: tokens.length }, 'leaked API keys were reported')
     await revokeAll(tokens, revokeLeaked)
