@@ -165,6 +165,11 @@ t.test('takes the ends of a range, and nothing beyond them', async t => {
     () => duration({ min: 60, max: 86_400, reason: 'So it is.' })(1, 'x'),
     { message: 'x must be at least 1 minute and at most 1 day. Got 1. So it is.' }
   )
+  t.throws(() => duration({ min: 60 })(1, 'x'), { message: 'x must be at least 1 minute. Got 1.' })
+  t.throws(
+    () => duration({ positive: true, max: 5 })(0, 'x'),
+    { message: 'x must be more than 0 seconds and at most 5 seconds. Got 0.' }
+  )
   t.throws(() => wholeNumber({ min: 2, max: 5 })(1, 'x'), { message: 'x must be a whole number from 2 to 5. Got 1.' })
 })
 
