@@ -58,6 +58,7 @@ t.test('a profile that returns null is 403, and one that fails is 503', async t 
     [async () => null, 403],
     [async () => { throw new TypeError('fetch failed with gho_1') }, 503],
     [async () => 'ann' as never, 500],
+    [async () => (() => ({ id: 7 })) as never, 500],
     [async () => new Map([['id', 7]]), 500],
     [async () => new Error('fetch failed with gho_1'), 500]
   ] as const) {

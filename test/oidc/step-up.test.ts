@@ -74,6 +74,19 @@ t.test('an auth_time of 0 says nothing about the time of a login', async t => {
   t.match(JSON.parse((await browser.send('/me')).body), { authenticatedAt: null })
 })
 
+t.test('an auth_time in the future counts as now, so that the login does not stay recent for longer', async t => {
+  const provider = await hostileProvider(t)
+  const app = await loginApp(t, [optionsFor(provider.issuer)])
+  for (const authTime of [seconds(-1_800), 1e20]) {
+    const browser = new Browser(app)
+    const { back, nonce } = await begin(browser)
+    await provider.grant({ nonce, auth_time: authTime })
+    t.equal((await back()).status, 303)
+    const { authenticatedAt } = JSON.parse((await browser.send('/me')).body)
+    t.ok(new Date(authenticatedAt).getTime() <= Date.now())
+  }
+})
+
 t.test('a form that needs a recent login asks the provider too', async t => {
   const provider = await hostileProvider(t)
   const app = await loginApp(t, [optionsFor(provider.issuer)])
