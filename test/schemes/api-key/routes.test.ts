@@ -424,6 +424,7 @@ t.test('ignores a report without a valid signature', async t => {
     '[',
     '[{}]',
     '[7]',
+    '[null]',
     '[{"token":7}]'
   ]) { t.equal((await report(text)).statusCode, 400, text.slice(0, 20)) }
   t.equal((await report(body)).statusCode, 204)
