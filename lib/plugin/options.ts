@@ -79,7 +79,7 @@ function parseSchemes (value: unknown): Options['schemes'] {
   if (!isObject(value) || Object.keys(value).length === 0) throw noSchemes()
   return new Map(Object.entries(value).map(([name, scheme]) => {
     if (!/^[A-Za-z][\w-]*$/.test(name)) {
-      throw misconfigured(`The option schemes has the name ${describeValue(name)}. Use letters, digits, '-' and '_', ` +
+      throw misconfigured(`The name of a scheme cannot be ${describeValue(name)}. Use letters, digits, '-' and '_', ` +
         'with a letter first.')
     }
     if (isClass(scheme)) {

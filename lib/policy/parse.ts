@@ -86,9 +86,14 @@ function parse (declared: unknown, path: string, permissions: Permissions): Decl
     return { ...inherited, path, schemes: parseSchemes(declared, path) }
   }
   if (isObject(declared)) return parseObject(readOptions(declared, keys, path), path, permissions)
-  const fix = declared === undefined ? ' Leave the key out to inherit the default.' : ''
   throw misconfigured(`${path} must be true, false, the name of a scheme, a list of names or an object. Got ` +
-    `${describeValue(declared)}.${fix}`)
+    `${describeValue(declared)}.${declared === undefined ? undefinedAdvice(path) : ''}`)
+}
+
+function undefinedAdvice (path: string): string {
+  return path.startsWith('app.gatehouse.')
+    ? ' Pass a policy, such as true for whoever the default accepts.'
+    : ' Leave the key out to inherit the default.'
 }
 
 function parseObject (fields: Fields, path: string, permissions: Permissions): Declaration {

@@ -82,7 +82,7 @@ export function enforcedPolicy (
   if (config.url === undefined) {
     return config.auth === undefined
       ? publicRoute
-      : internalError('config.auth has no effect on a not-found handler. Use app.gatehouse.guard() as its preHandler')
+      : internalError('config.auth has no effect on a not-found handler. Give it app.gatehouse.guard(…) as preHandler')
   }
   const { method, url } = config
   const { schema } = request.routeOptions

@@ -188,3 +188,20 @@ t.test('stops the boot for null as a duration or a size', async t => {
     message: /passwords\.hash must be an object/
   })
 })
+
+t.test('says which names schemes may have, also for a name that is not shown', async t => {
+  const { message } = await bootError({ schemes: { 'kunden login': web } })
+  t.equal(message, "The name of a scheme cannot be a text of 12 characters. Use letters, digits, '-' and '_', with a " +
+    'letter first.')
+})
+
+t.test('says what to pass to a guard or a default without a policy', async t => {
+  const calls: ReadonlyArray<(app: FastifyInstance) => unknown> = [
+    app => app.gatehouse.guard(undefined as never),
+    app => { app.gatehouse.default(undefined as never) }
+  ]
+  for (const call of calls) {
+    const { message } = await bootError({ schemes, default: 'web' }, call)
+    t.match(message, /Got undefined\. Pass a policy, such as true for whoever the default accepts\.$/)
+  }
+})
