@@ -85,7 +85,7 @@ function isSame (a: readonly string[], b: readonly string[]): boolean {
  * serialised for each refusal.
  */
 const maxOthers = 1_000
-/** Characters of the key of a cached refusal. A function of the route may make scopes from the request. */
+/** The maximum length of the key of a cached refusal, because a function of the route may make up scopes. */
 const maxKeyLength = 1_000
 
 /** Yields the refusals of a policy that have a challenge. */

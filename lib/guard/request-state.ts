@@ -86,8 +86,8 @@ export class RequestState {
   /** The reply of the first guard: Fastify has no way from a request to its reply. */
   reply: FastifyReply | null = null
   /**
-   * The latest call of a scheme: each is called once per request. They are found by the scheme and not by its name,
-   * because a second registration of the plugin may use the same name. A list of links takes no room for more calls.
+   * The latest call of a scheme, in a linked list with the earlier ones: each scheme is called once per request. Calls
+   * are found by the scheme and not by its name, because a second registration of the plugin may use the same name.
    */
   #latest: Call | null = null
   /** The pass of the latest guard, which `request.auth` shows. */

@@ -130,7 +130,7 @@ t.test('finds Redis that evicts', { skip: await noRedisServer() }, async t => {
   t.same(await findings({ options: { store } }), [], 'a server that forbids INFO is not a finding')
 })
 
-t.test('knows the store of memory behind a deadline', async t => {
+t.test('recognises the memory store behind a deadline', async t => {
   const web = session({ secret: secretOf() })
   const found = await findings({ options: { schemes: { web }, store: withDeadline(memoryStore()) } })
   t.match(found, [{ id: 'memory-store', where: ['sessions of schemes.web'] }])

@@ -47,7 +47,7 @@ function recordingScheme (openapi: Scheme['openapi'], sources?: Scheme['sources'
 }
 
 t.test('A credential in a message', async t => {
-  await t.test('has instants of its own, which no other request with the credential shares', async t => {
+  await t.test('has dates of its own, which no other request with the credential shares', async t => {
     const schemes = {
       seen: jwt({ keys: secret, issuer: 'https://id.example.com', audience: 'api' }),
       issued: apiKey({ managed: { prefix: 'acme_live' } })

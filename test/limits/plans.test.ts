@@ -25,7 +25,7 @@ async function limited (t: Test, routes: Readonly<Record<string, unknown>>, more
 }
 
 t.test('a list of windows', async t => {
-  await t.test('holds every window, and counts from the shortest on', async t => {
+  await t.test('enforces every window, and counts in the shortest first', async t => {
     const { ask } = await limited(t, { '/': { rateLimit: [{ max: 4, window: '1h' }, { max: 2, window: 1 }] } })
     const heads = async () => {
       const { status, headers } = await ask('/', as())

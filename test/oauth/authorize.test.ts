@@ -83,7 +83,7 @@ t.test('returns the state as it was sent', async t => {
   }
 })
 
-t.test('ports of loopback hosts may differ, and nothing else', async t => {
+t.test('accepts another port of a loopback host, and no other difference', async t => {
   const app = await serverApp(t, {
     oauth: { clients: { native: { redirectUris: ['http://localhost/cb', 'http://[::1]:9/', 'app:/cb?a=b'] } } }
   })

@@ -156,7 +156,7 @@ for (const moment of ['before', 'after'] as const) {
     }
   })
 
-  t.test(`a store call that fails ${moment} it was carried out, at each call of authorize and consent`, async t => {
+  t.test(`answers as usual or 503 if a store call of authorize or consent fails ${moment} it was done`, async t => {
     const { store, arm, disarm } = failingStore()
     const app = await serverApp(t, { store, oauth: { consent: 'remember' } })
     const { cookie } = await login(app)

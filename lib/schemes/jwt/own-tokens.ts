@@ -56,7 +56,7 @@ export class OwnTokens {
     return this.#options.isOfAnother(aud)
   }
 
-  /** Makes the tokens of a client depend on the client. */
+  /** Refuses tokens whose client is unknown to a function from now on. */
   checkClients (isClient: IsClient): void {
     this.#isClient = isClient
   }

@@ -77,7 +77,7 @@ export async function createTokens (app: FastifyInstance, parts: TokenParts): Pr
   })
 }
 
-/** Creates the call `jwks`, which stops the boot for keys that cannot be published, and is a fault after it. */
+/** Creates the call `jwks`. For keys that cannot be published, it stops the boot, and is a fault later. */
 function createJwksCall (app: FastifyInstance, service: TokenService): () => PublicJwkSet {
   let isBooted = false
   app.addHook('onReady', async () => { isBooted = true })

@@ -178,7 +178,7 @@ t.test('compacts nothing of people with few entries, however many people there a
   t.end()
 })
 
-t.test('compacts too many ends of all into one instant for everybody, the oldest first', t => {
+t.test('replaces the ends of too many people by one timestamp for everybody, the oldest first', t => {
   const time = clock(t)
   const { list, counts } = revocations(2_000)
   const begun = time.now()
@@ -194,7 +194,7 @@ t.test('compacts too many ends of all into one instant for everybody, the oldest
   t.end()
 })
 
-t.test('removes ends of all when no session can be left', t => {
+t.test('forgets the end of all sessions when none of them can be alive', t => {
   const time = clock(t)
   const { list, counts } = revocations(2_000)
   for (let n = 0; n < 1_024; n++) list.endAll({ realm: 'web', id: `p${n}` }, null)

@@ -56,7 +56,7 @@ describe('managed keys', () => {
     apiKey({ managed: { prefix: 'acme', stale: 5 } })
   })
 
-  test('are made, changed and rotated with what they are made of', () => {
+  test('are created, changed and rotated with the types of their fields', () => {
     const { apiKeys } = app.gatehouse
     const keys = apiKeys.of(owner)
     expectTypeOf(keys.create({ name: 'a' })).toEqualTypeOf<Promise<NewApiKey>>()
