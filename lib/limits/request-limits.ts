@@ -134,7 +134,7 @@ class RequestCounter {
       for (let i = 0; i < identities.length; i++) {
         const { bound: { name }, outcome: { rateLimit } } = identities[i] as Identity
         if (rateLimit == null) continue
-        const rule = parseOwnRule(rateLimit)
+        const rule = parseOwnRule(rateLimit, name)
         const count = await countOnce(request, this.#ownCheck, counted(JSON.stringify([name, rateLimit.id]), rule))
         policyItems = append(policyItems, policyItem(name, rule))
         limitItems = append(limitItems, limitItem(name, count))
@@ -181,12 +181,12 @@ const parseWindow = duration({ positive: true })
  * Parses the limit of a credential, once per object: a scheme that caches keys returns the same one every time.
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a wrong limit of an own scheme, which would limit nothing.
  */
-function parseOwnRule (limit: OwnRateLimit): RateLimitWindow {
+function parseOwnRule (limit: OwnRateLimit, scheme: string): RateLimitWindow {
   const known = ownRules.get(limit)
   if (known !== undefined) return known
-  const path = 'The rateLimit of a credential'
-  text(limit.id, `${path}.id`)
-  const rule = { max: parseMax(limit.max, `${path}.max`), window: parseWindow(limit.window, `${path}.window`) }
+  const pathOf = (field: string): string => `rateLimit.${field} in an outcome of the scheme '${scheme}'`
+  text(limit.id, pathOf('id'))
+  const rule = { max: parseMax(limit.max, pathOf('max')), window: parseWindow(limit.window, pathOf('window')) }
   ownRules.set(limit, rule)
   return rule
 }

@@ -104,7 +104,7 @@ t.test("counts the limit of a credential across all routes, in addition to the r
   t.equal((await ask('/one', 'none')).headers.ratelimit, undefined)
 })
 
-t.test('answers 503 for an invalid limit of a credential', async t => {
+t.test('answers 503 for an invalid limit of a credential, and logs its field and scheme', async t => {
   const wrong: Readonly<Record<string, object>> = {
     window: { id: 'a', max: 3, window: 'soon' },
     instant: { id: 'a', max: 3, window: 0 },
@@ -123,7 +123,7 @@ t.test('answers 503 for an invalid limit of a credential', async t => {
   }
   const reasons = log.flatMap(line => line.msg === 'the rate limit could not be counted' ? line.err?.message : [])
   t.equal(reasons.length, Object.keys(wrong).length)
-  t.match(reasons[2], 'The rateLimit of a credential.max must be a whole number')
+  t.match(reasons[2], "rateLimit.max in an outcome of the scheme 'keys' must be a whole number")
 })
 
 t.test('counts requests in Redis if a client is given, and answers 503 if Redis fails or hangs', async t => {
