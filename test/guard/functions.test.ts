@@ -36,7 +36,7 @@ t.test('Functions', async t => {
     t.equal(ran.length, 1)
   })
 
-  t.test('of when pass only on exactly true, and refuse on everything that means no', async t => {
+  t.test('of when pass only on exactly true, and refuse on everything that means no, also in anyOf', async t => {
     const answers: unknown[] = [
       true,
       Promise.resolve(true),
@@ -56,17 +56,22 @@ t.test('Functions', async t => {
       Promise.resolve(1),
       Object(true)
     ]
-    const { ask, ran } = await boot(t, (app, ran) =>
-      answers.forEach((answer, i) => route(app, ran, `/${i}`, { when: () => answer }))
-    )
-    const statuses: number[] = []
-    for (let i = 0; i < answers.length; i++) statuses.push((await ask(`/${i}`, as())).status)
-    t.strictSame(
-      statuses,
-      [200, 200, 403, 403, 403, 403, 403, 403, ...Array.from({ length: 9 }, () => 500)],
-      'anything but true and a no is a fault'
-    )
-    t.strictSame(ran, ['/0', '/1'])
+    const { ask, ran } = await boot(t, (app, ran) => {
+      for (const [i, answer] of answers.entries()) {
+        route(app, ran, `/${i}`, { when: () => answer })
+        route(app, ran, `/entry/${i}`, { anyOf: [{ when: () => answer }] })
+      }
+    })
+    for (const path of ['', '/entry']) {
+      const statuses: number[] = []
+      for (let i = 0; i < answers.length; i++) statuses.push((await ask(`${path}/${i}`, as())).status)
+      t.strictSame(
+        statuses,
+        [200, 200, 403, 403, 403, 403, 403, 403, ...Array.from({ length: 9 }, () => 500)],
+        'anything but true and a no is a fault'
+      )
+    }
+    t.strictSame(ran, ['/0', '/1', '/entry/0', '/entry/1'])
   })
 
   t.test(
