@@ -455,6 +455,7 @@ t.test('names in the log the rule that a caller does not meet', async t => {
     [{ anyOf: [{ roles: 'clerk' }, { scopes: 'a', roles: 'b' }] }, '(role clerk) or (scope a, role b)'],
     [{ scopes: 'orders:read', when: isOwner }, 'scope orders:read; when isOwner'],
     [{ scopes: () => 'orders:write' }, 'scope orders:write'],
+    [{ scopes: () => 'long'.repeat(1_000) }, `scope ${'long'.repeat(1_000)}`.slice(0, 500)],
     [{ roles: () => 'clerk' }, 'roles that a function names']
   ]
   for (const [i, [auth]] of policies.entries()) app.get(`/${i}`, { config: { auth } }, handler)

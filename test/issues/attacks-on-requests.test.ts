@@ -6,7 +6,7 @@ import fastifyAuth from '@fastify/auth'
 import formbody from '@fastify/formbody'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import authPlugin, { apiKey, basic, jwt, session } from '../../lib/index.js'
+import authPlugin, { apiKey, basic, invalid, jwt, session, type Scheme } from '../../lib/index.js'
 
 /** Faults that a security review of requests reported. */
 
@@ -222,21 +222,27 @@ t.test('parses a cookie header of separators in linear time', async t => {
 })
 
 t.test('restores headers that the application set before a refusal when another guard admits the caller', async t => {
-  const app = await desk(t)
+  const own: Scheme = {
+    openapi: { type: 'apiKey', in: 'header', name: 'x-own' },
+    authenticate: () => invalid('refuses everybody', { headers: { 'X-Answer': 'of the scheme', 'X-More': 'too' } })
+  }
+  const app = await desk(t, { schemes: { service: apiKey({ keys: { [key]: { id: 'svc' } } }), own } })
   app.addHook('onRequest', async (_request, reply) => {
-    reply.header('cache-control', 'max-age=1').code(202)
+    reply.headers({ 'cache-control': 'max-age=1', 'x-answer': 'of the application' }).code(202)
   })
   app.get(
     '/',
     {
       config: { auth: false },
-      preHandler: app.auth([app.gatehouse.guard('user'), app.gatehouse.guard('service')] as never)
+      preHandler: app.auth([app.gatehouse.guard('own'), app.gatehouse.guard('service')] as never)
     },
     async () => 'ok'
   )
   const answer = await app.inject({ url: '/', headers: credential })
   t.equal(answer.statusCode, 202)
   t.equal(answer.headers['cache-control'], 'max-age=1, private')
+  t.equal(answer.headers['x-answer'], 'of the application')
+  t.equal(answer.headers['x-more'], undefined)
 })
 
 t.test('reply.challenge in onRequest names the schemes of the route, or of the default without a policy', async t => {
