@@ -87,7 +87,9 @@ t.test('leaves no trace of a refusal when another guard of the request admits th
 t.test('a function that awaits a guard ends with a refusal, in every form of it', async t => {
   for (const errors of ['fastify', 'problem', 'oauth', () => ({ refused: true })]) {
     const app = await desk(t, { errors })
+    let responses = 0
     app.addHook('onSend', async (_request, _reply, payload) => {
+      responses++
       await nextTurn()
       return payload
     })
@@ -115,7 +117,9 @@ t.test('a function that awaits a guard ends with a refusal, in every form of it'
     app.get('/any', { config, preHandler: any }, handler)
     for (const url of ['/handler', '/hook', '/either', '/all', '/any']) {
       for (const accept of ['application/json', 'text/html']) {
+        responses = 0
         const { statusCode } = await app.inject({ url, headers: { accept } })
+        if (url === '/handler' || url === '/hook') t.equal(responses, 1, `${url} ${accept}: answered once`)
         t.ok(statusCode === 401 || statusCode === 302 || url === '/any', `${url} ${accept}: ${statusCode}`)
       }
     }
