@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events'
-import http, { type IncomingMessage } from 'node:http'
+import http, { ServerResponse, type IncomingMessage } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import websocket from '@fastify/websocket'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -110,6 +110,35 @@ t.test('ends a WebSocket that was injected, which has no connection', async t =>
   // on a busy machine the socket may be closed before injectWS returns
   await app.injectWS('/socket', {}, { onInit: socket => { closed = once(socket, 'close') } })
   t.match(await closed, [4401])
+})
+
+t.test('stops watching when the connection of an upgrade closes, whose response never does', async t => {
+  let watched = 0
+  const scheme: Scheme = {
+    openapi: { type: 'http', scheme: 'bearer' },
+    authenticate: () => authenticated({ id: 'ann' }, { onRevoked: () => { watched++; return () => { watched-- } } })
+  }
+  const app = Fastify()
+  await app.register(gatehouse, { schemes: { user: scheme } })
+  app.get('/', (request, reply) => {
+    reply.hijack()
+    t.equal(request.auth.signal?.aborted, false)
+    const { socket } = request.raw
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n')
+  })
+  // unlike @fastify/websocket, this does not connect the response with the socket
+  app.server.on('upgrade', request => { app.routing(request, new ServerResponse(request)) })
+  t.teardown(() => app.close())
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const connected = once(app.server, 'connection') as Promise<[Socket]>
+  const opening = http.request({ host: '127.0.0.1', port, headers: { connection: 'upgrade', upgrade: 'test' } }).end()
+  const [, socket] = await once(opening, 'upgrade') as [IncomingMessage, Socket]
+  t.equal(watched, 1)
+  const [connection] = await connected
+  socket.destroy()
+  await once(connection.destroy(), 'close')
+  t.equal(watched, 0)
 })
 
 for (const kind of ['WebSocket', 'event stream'] as const) {
