@@ -233,7 +233,7 @@ async function answerForHandler (end: Ended | null | Promise<Ended | null>, repl
 }
 
 function isPass (end: Pass | Ended): end is Pass {
-  return typeof end === 'object' && Object.hasOwn(end, 'policy')
+  return Object.hasOwn(end, 'policy')
 }
 
 /** Shows a pass in `request.auth` and `request.principal`, and removes the headers of another guard's refusal. */

@@ -238,7 +238,7 @@ function setHeaders (reply: FastifyReply, headers: Readonly<Record<string, strin
 /** Returns true for an unread body, which an HTTP/1 connection must receive whole before it can be used again. */
 function hasUnreadBody ({ raw }: FastifyRequest): boolean {
   if (raw.httpVersionMajor !== 1 || raw.complete) return false
-  return raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0
+  return raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length']) > 0
 }
 
 interface Candidates {
