@@ -79,8 +79,11 @@ const rows: readonly Row[] = [
     headers: () => bearer({ scope: 'orders:read' }),
     challenge: [{ realm: 'user', error: 'insufficient_scope', scope: 'orders:read orders:write other' }]
   },
-  ...['/roles', '/when', '/anyOf'].map(url => ({
-    ...denied, url, headers: () => bearer(), challenge: [{ realm: 'user', error: 'insufficient_scope' }]
+  ...['/roles', '/when', '/anyOf', '/child-roles'].map(url => ({
+    ...denied,
+    url,
+    headers: () => bearer({ scope: 'orders:read' }),
+    challenge: [{ realm: 'user', error: 'insufficient_scope' }]
   })),
   {
     status: 403,
@@ -161,6 +164,7 @@ async function build (
     child.gatehouse.default({ scopes: 'orders:read' })
     const scopes = () => ({ all: ['orders:write'], any: ['other', 'x'] })
     child.get('/function', { config: { auth: { scopes } } }, route.handler)
+    child.get('/child-roles', { config: { auth: { roles: 'admin' } } }, route.handler)
   })
   app.get('/roles', { config: { auth: { roles: 'admin' } } }, route.handler)
   app.get('/when', { config: { auth: { when: () => false } } }, route.handler)
