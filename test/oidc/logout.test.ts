@@ -109,9 +109,10 @@ t.test('the session ends here, whatever the provider does', async t => {
 
 t.test('one route ends the sessions of several providers, each at its own', async t => {
   const [one, two] = await Promise.all([hostileProvider(t), hostileProvider(t)])
+  const gone = `${origin}/gone`
   const app = await loginApp(t, [
     optionsFor(one.issuer, { logout: true }),
-    optionsFor(two.issuer, { logout: true, redirectUri: `${origin}/login/other/callback` }),
+    optionsFor(two.issuer, { logout: { redirectUri: gone }, redirectUri: `${origin}/login/other/callback` }),
     optionsFor(two.issuer, { redirectUri: `${origin}/login/third/callback` })
   ])
   const browser = new Browser(app)
@@ -123,6 +124,7 @@ t.test('one route ends the sessions of several providers, each at its own', asyn
     await back({}, `/login/${name}/callback`)
     const url = onward(await browser.send('/logout', { method: 'POST' }))
     t.equal(`${url.origin}${url.pathname}`, target)
+    if (name === 'other') t.equal(url.searchParams.get('post_logout_redirect_uri'), gone)
   }
   await browser.send('/password', { method: 'POST' })
   t.equal(onward(await browser.send('/logout', { method: 'POST' })).href, `${origin}/`, 'a login by password')
