@@ -78,8 +78,9 @@ t.test('an instance drops what it has cached when the store reports changes, or 
     migrate: inner.migrate.bind(inner),
     close: inner.close.bind(inner),
     subscribe: (kind, listener) => {
-      if (kind === 'oauth-client') listeners.push(listener)
-      return () => {}
+      if (kind !== 'oauth-client') return () => {}
+      listeners.push(listener)
+      return () => { listeners.splice(listeners.indexOf(listener), 1) }
     }
   }
   const [app, other] = [await serverApp(t, { store }), await serverApp(t, { store })]
@@ -92,6 +93,8 @@ t.test('an instance drops what it has cached when the store reports changes, or 
     for (const listener of listeners) listener(all ? null : { id })
     t.equal(await status(), 401)
   }
+  await other.close()
+  t.equal(listeners.length, 1, 'an instance that is closed hears of no changes')
 })
 
 t.test('introspection knows at once that another instance has removed a client', async t => {
