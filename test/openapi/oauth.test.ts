@@ -31,6 +31,8 @@ async function described (
       schemes: { web: session({ secret: secretOf(), loginPath: '/login' }), ...resources }, default: 'web', scopes
     }
   })
+  t.strictSame(Object.keys(document.paths).sort(), [...names, 'web'].map(name => `/${name}`).sort(),
+    'the routes of the server are hidden')
   t.notOk(Object.values(document.paths).some(item => 'options' in item), 'preflights are hidden')
   const { web, ...described } = document.components.securitySchemes ?? {}
   t.match(web, { type: 'apiKey', in: 'cookie' })
