@@ -404,7 +404,7 @@ export const cases: readonly Case[] = [
     at: 'production',
     where: ['schemes.api: issuer https://id.example.com, audience https://api.example.com'],
     bad: server('https://id.example.com', 'https://api.example.com'),
-    good: server('https://id.example.com', 'orders')
+    good: server('https://id.example.com', ['orders', 'https://['])
   },
   {
     id: 'long-reuse-grace',
