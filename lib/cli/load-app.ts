@@ -16,6 +16,12 @@ const notLoaded = 3
 /** Milliseconds within which an application must be ready and closed again. */
 const timeLimit = 60_000
 
+/** A module that exports an application, or a plugin and the options of its server. */
+interface LoadedModule {
+  readonly default?: unknown
+  readonly options?: unknown
+}
+
 /** Receives a registration. */
 type Find = (registration: Registration) => void
 
@@ -87,11 +93,11 @@ async function readNow<T> (
 }
 
 async function openApp (path: string): Promise<FastifyInstance> {
-  const module = await import(pathToFileURL(resolve(path)).href) as { readonly default?: unknown }
+  const module = await import(pathToFileURL(resolve(path)).href) as LoadedModule
   const exported = unwrap(module.default)
   if (isApp(exported)) return exported
   if (typeof exported !== 'function') throw wrongExport()
-  if (exported.length > 0) return await withPlugin(exported as FastifyPluginAsync)
+  if (exported.length > 0) return await withPlugin(exported as FastifyPluginAsync, module.options)
   const made: unknown = await (exported as () => unknown)()
   if (isApp(made)) return made
   throw wrongExport()
@@ -106,10 +112,12 @@ function isApp (value: unknown): value is FastifyInstance {
   return isObject(value) && typeof value['ready'] === 'function' && typeof value['inject'] === 'function'
 }
 
-async function withPlugin (plugin: FastifyPluginAsync): Promise<FastifyInstance> {
+/** Creates an application as `fastify start --options` does: the server and the plugin get the options. */
+async function withPlugin (plugin: FastifyPluginAsync, exported: unknown): Promise<FastifyInstance> {
   const { default: Fastify }: typeof import('fastify') = require('fastify')
-  const app = Fastify()
-  app.register(plugin, {})
+  const options = isObject(exported) ? exported : {}
+  const app = Fastify({ ...options })
+  app.register(plugin, { ...options })
   return app
 }
 

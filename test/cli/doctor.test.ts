@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
-import { memoryStore, session, withDeadline, type Finding } from '../../lib/index.js'
+import gatehouse, { memoryStore, session, withDeadline, type Finding } from '../../lib/index.js'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { createApplication, type SetUp } from '../doctor/set-ups.js'
 import { withEnvironment } from '../fixtures/production.js'
@@ -134,4 +134,20 @@ t.test('recognises the memory store behind a deadline', async t => {
   const web = session({ secret: secretOf() })
   const found = await findings({ options: { schemes: { web }, store: withDeadline(memoryStore()) } })
   t.match(found, [{ id: 'memory-store', where: ['sessions of schemes.web'] }])
+})
+
+t.test('judges the options that a plugin exports for its server, as fastify start --options takes them', async t => {
+  const given: object[] = []
+  const audited = async (app: FastifyInstance, options: object): Promise<void> => {
+    given.push(options)
+    const schemes = { web: session({ secret: secretOf() }) }
+    await app.register(gatehouse, { schemes, store: memoryStore(), outside: 'allow' })
+    app.get('/orders', async () => [])
+  }
+  for (const name of ['proxied.ts', 'proxied.cjs']) {
+    Object.assign(globalThis, { audited })
+    const { stdout } = await ran(fileURLToPath(new URL(`./apps/${name}`, import.meta.url)), '--json')
+    t.match((JSON.parse(stdout) as Finding[]).map(({ id }) => id), ['memory-store', 'trust-proxy-all'], name)
+  }
+  t.match(given, [{ trustProxy: true }, { trustProxy: true }])
 })
