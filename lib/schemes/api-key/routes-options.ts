@@ -82,7 +82,7 @@ export function parseRoutesOptions (options: unknown, gatehouse: Gatehouse): Rou
     scheme: schemeOf(scheme, gatehouse.sessions.schemes),
     maxAge,
     maxKeys,
-    maxOverlap: Math.floor(maxOverlap),
+    maxOverlap,
     rateLimit,
     leaks: leaks === null ? null : Object.freeze({ publicKeyOf: leaks.publicKeys, bodyLimit: leaks.bodyLimit })
   })
