@@ -481,6 +481,7 @@ t.test('stops the boot for wrong options', async t => {
     [{ leaks: {} }, {}, /leaks\.publicKeys/],
     [{ leaks: { publicKeys: { one: p384 } } }, {}, /under 'one' no public key of the curve P-256/],
     [{ leaks: { publicKeys: { one: secretPem } } }, {}, /P-256/],
+    [{ leaks: { publicKeys: { one: `${secretPem}${pem}` } } }, {}, /P-256/],
     [{ leaks: { publicKeys: { one: '-----BEGIN PUBLIC KEY-----\nx' } } }, {}, /P-256/],
     [{ leaks: { publicKeys: { one: pem }, bodyLimit: 0 } }, {}, /bodyLimit/],
     [{ keys: 'one' }, two, /needs the option scheme: the schemes web and back keep sessions/],

@@ -269,20 +269,6 @@ t.test('as Bearer, sends a challenge with realm, error and the missing scopes', 
   ])
 })
 
-t.test('elsewhere, sends the challenge APIKey for a missing and a wrong key, and none for missing rights', async t => {
-  const key = hex()
-  const service = apiKey({ keys: { [key]: { id: 'ann' } }, realm: 'the desk' })
-  const { app } = await createApplication({ schemes: { service } })
-  app.get('/', { config: { auth: { scopes: 'a' } } }, handler().handler)
-  const challenge = async (headers: Record<string, string>) =>
-    (await app.inject({ url: '/', headers })).headers['www-authenticate']
-  const refused: ReadonlyArray<Record<string, string>> = [{}, { 'x-api-key': hex() }]
-  for (const headers of refused) {
-    t.same(readChallenges(String(await challenge(headers))), [{ scheme: 'apikey', params: { realm: 'the desk' } }])
-  }
-  t.equal(await challenge({ 'x-api-key': key }), undefined)
-})
-
 t.test('derives the OpenAPI description, ambience and caching from the source', async t => {
   const of = async (from: ApiKeyOptions['from']) => {
     const { openapi, ambient, cacheControl } = await made({ verify: () => null, from })
