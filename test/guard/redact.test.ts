@@ -204,6 +204,7 @@ t.test('warns at boot at level trace, which logs unreadable requests whole, unle
   const safe = tracing()
   const err = redactRequest({ query: ['key'] })
   const { app } = await desk(t, { good }, { server: { logger: { ...safe.logger, serializers: { err } } } })
+  await app.ready()
   t.notMatch(safe.lines(), '"level":40')
   const socket = connect(await listen(t, app), '127.0.0.1', () => { socket.write(`GET /?key=${key} HTTP/9\r\n\r\n`) })
   socket.resume()
@@ -257,6 +258,9 @@ t.test('redactRequest', async t => {
     for (const value of [1, null, undefined, true]) t.equal((redact as (value: unknown) => unknown)(value), value)
     const hostile = { get url (): string { throw new Error('own') } }
     t.equal((redact as (value: unknown) => unknown)(hostile), '[hidden]', 'nothing throws in a serializer')
+    const circle: Record<string, unknown> = { url }
+    circle['circle'] = circle
+    t.match((redact as (value: unknown) => unknown)(circle), { url: safe, circle: { url: safe } })
   })
 
   t.test('stops the boot for invalid options', async t => {
@@ -265,6 +269,7 @@ t.test('redactRequest', async t => {
       [{}, /redactRequest\.query must be a list/],
       [{ query: 'key' }, /redactRequest\.query must be a list/],
       [{ query: [''] }, /redactRequest\.query\[0\] must be the name of a query parameter/],
+      [{ query: [7] }, /redactRequest\.query\[0\] must be the name of a query parameter/],
       [{ query: ['key'], header: [] }, /unknown key 'header'/]
     ]
     for (const [options, message] of wrong) {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import gatehouse, { memoryStore, session, type SchemeFactory } from '../../lib/index.js'
+import type { GrantRecord } from '../../types/tokens.js'
 import { createApplication, scripted, sessionFeature } from '../fixtures/schemes.js'
 
 t.test('calls the features of a factory that returns { scheme, features }, and guards with the scheme', async t => {
@@ -122,6 +123,51 @@ t.test('sessions.of() acts on all schemes with sessions, or on the named one', a
     detail: "the scheme 'plain' cannot keep sessions. Known: 'web' or 'staff'"
   })
   t.throws(() => sessions.of(undefined as never), { code: 'AUTH_FAULT' })
+})
+
+t.test('sessions.returnTo() returns the path of the scheme that has one', async t => {
+  const web = sessionFeature({ returnTo: (_request, fallback) => fallback })
+  const staff = sessionFeature({ returnTo: ({ url }, fallback) => url === '/back' ? '/orders' : fallback })
+  const { app } = await createApplication({
+    schemes: {
+      web: () => ({ scheme: scripted('web'), features: { sessions: web } }),
+      staff: () => ({ scheme: scripted('staff'), features: { sessions: staff } })
+    },
+    default: ['web', 'staff']
+  })
+  for (const url of ['/back', '/other']) {
+    app.get(url, { config: { auth: false } }, async request => app.gatehouse.sessions.returnTo(request, '/home'))
+  }
+  t.equal((await app.inject('/back')).body, '/orders')
+  t.equal((await app.inject('/other')).body, '/home')
+})
+
+t.test('tokens.of() lists a grant of several schemes once, and tokens.jwks() needs the name of an issuer', async t => {
+  const grant = (id: string, lastUsedAt: string) => ({ id, lastUsedAt }) as GrantRecord
+  const shared = grant('shared', '2030-01-02T00:00:00.000Z')
+  const issuing = (name: string, grants: readonly GrantRecord[]): SchemeFactory => () => ({
+    scheme: scripted(name),
+    features: {
+      tokens: {
+        issue: async () => '',
+        of: () => ({ list: async () => grants, revoke: async () => false, revokeAll: async () => {} }),
+        jwks: () => ({ keys: [{ kty: 'OKP', kid: name }] })
+      }
+    }
+  })
+  const schemes = {
+    one: issuing('one', [grant('old', '2030-01-01T00:00:00.000Z'), shared]),
+    two: issuing('two', [shared, grant('new', '2030-01-03T00:00:00.000Z')])
+  }
+  const { tokens } = (await createApplication({ schemes, default: ['one', 'two'] })).app.gatehouse
+  const list = async (scheme?: 'one') => await tokens.of({ realm: 'people', id: 'ann' }, scheme && { scheme }).list()
+  t.same((await list()).map(({ id }) => id), ['new', 'shared', 'old'])
+  t.same((await list('one')).map(({ id }) => id), ['shared', 'old'])
+  t.match(tokens.jwks({ scheme: 'two' as never }), { keys: [{ kid: 'two' }] })
+  t.throws(() => tokens.jwks(), { code: 'AUTH_FAULT', detail: /^several schemes can sign tokens/ })
+  const { tokens: ofOne } = (await createApplication({ schemes: { one: schemes.one } })).app.gatehouse
+  t.match(ofOne.jwks(), { keys: [{ kid: 'one' }] })
+  t.throws(() => ofOne.jwks({ scheme: 'two' as never }), { code: 'AUTH_FAULT', detail: /Known: 'one'/ })
 })
 
 t.test('lets a scheme answer with several challenges', async t => {
