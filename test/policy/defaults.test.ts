@@ -184,6 +184,21 @@ t.test('app.gatehouse.default', async t => {
       await app.register(async child => { child.get('/early', async () => '') })
       group(app, 'web')
     }, ["the prefix '/'", 'Set the default first'])
+    await assertBootFails(t, app => app.register(async within => {
+      route(within, [], '/early', 'user')
+      group(within, { roles: 'admin' })
+    }, { prefix: '/group' }), ["the prefix '/group'", 'set after a route of the context', 'Set the default first'])
+  })
+
+  t.test('may be set after a route that is public itself, which would not get it', async t => {
+    const { ask } = await boot(t, app => app.register(async within => {
+      route(within, [], '/open', false)
+      group(within, 'web')
+      route(within, [], '/shut')
+    }))
+    t.equal((await ask('/open')).status, 200)
+    t.equal((await ask('/shut', as())).status, 401)
+    t.equal((await ask('/shut', as({}, 'web'))).status, 200)
   })
 
   t.test('stops the boot if it is set after a guard of its context, which would let more callers in', async t => {
