@@ -54,7 +54,8 @@ export interface NamedParts {
 
 /**
  * Combines declarations, outermost first, into a policy: an inner `schemes`, `mode` or `rateLimit` replaces the outer
- * one, rules add up, and the shortest `maxAge` holds. None of them is public: such a route has {@link publicPolicy}.
+ * one, rules add up, and the shortest `maxAge` holds. A public group adds nothing. The innermost declaration is not
+ * public: such a route has {@link publicPolicy}.
  * @param path names the declaration in boot errors.
  * @throws {AuthError} `AUTH_MISCONFIGURED` for combinations that no caller could meet.
  */

@@ -97,11 +97,9 @@ function createPolicyCache (sources: PolicySources) {
     const stack = [...levels.map(level => level.declaration), ...own]
     const reason = stack.at(-1)?.publicReason ?? null
     if (reason !== null) return publicFor(reason)
-    // a public group above a declaration that is not public adds nothing to it
-    const protectedLevels = stack.filter(level => level.publicReason === null)
     // declarations in different places have different paths, and may be equal apart from that
     const key = keyOf(own.map(({ path, ...declaration }) => declaration))
-    const policy = getCached(cacheOf(levels).parsed, key, () => resolvePolicy(protectedLevels, sources, path))
+    const policy = getCached(cacheOf(levels).parsed, key, () => resolvePolicy(stack, sources, path))
     policies.add(policy)
     return policy
   }
