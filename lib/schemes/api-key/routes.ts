@@ -1,5 +1,4 @@
 import { type KeyObject, verify } from 'node:crypto'
-import { createRequire } from 'node:module'
 import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ApiKeyFeature, NewApiKey } from '../../../types/api-keys.js'
@@ -12,8 +11,6 @@ import { TooManyKeys } from './owners.js'
 import {
   type ApiKeyRoutesOptions, parsePublicKey, parseRoutesOptions, type PublicKeyOf, type RouteSettings
 } from './routes-options.js'
-
-const require = createRequire(import.meta.url)
 
 interface Rotation { Params: { readonly id: string }, Body: { readonly overlap: number } }
 
@@ -41,7 +38,8 @@ export const apiKeyRoutes: FastifyPluginAsync<ApiKeyRoutesOptions> = fp(async (a
  * that do not read JSON Schema, such as those of zod, or have options for Ajv that refuse unknown fields.
  */
 async function useJsonSchema (app: FastifyInstance): Promise<void> {
-  const { default: Fastify }: typeof import('fastify') = require('fastify')
+  // a literal import, so that bundlers see it; only here, because nothing else of the main entry needs Fastify itself
+  const { default: Fastify } = await import('fastify')
   const unchanged = Fastify()
   // an instance has no compilers before it compiles a schema
   unchanged.post('/', { schema: { body, response: { 201: newKey } } }, () => {})
