@@ -144,7 +144,7 @@ export function parsePublicKey (pem: unknown): KeyObject | null {
   if (typeof pem !== 'string' || !/^\s*-----BEGIN PUBLIC KEY-----/.test(pem)) return null
   try {
     const key = createPublicKey(pem)
-    return key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'prime256v1' ? key : null
+    return key.asymmetricKeyDetails?.namedCurve === 'prime256v1' ? key : null
   } catch {
     return null
   }
