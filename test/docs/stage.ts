@@ -43,6 +43,7 @@ export async function stage (code: string): Promise<{ app: FastifyInstance, clos
     {
       SESSION_SECRET: secret,
       JWT_SECRET: randomBytes(32).toString('base64url'),
+      ISSUER_CLIENT_SECRET: randomBytes(16).toString('base64url'),
       SHOP_KEY: randomBytes(16).toString('base64url'),
       OPS_PASSWORD: 'correct horse battery',
       GOOGLE_CLIENT_ID: 'google',
