@@ -1,5 +1,7 @@
 import type { AuthErrorCode, AuthFailure } from '../../types/outcome.js'
 import type { Challenge } from '../../types/scheme.js'
+import { misconfigured } from '../errors.js'
+import { string } from '../util/options.js'
 
 /** The type of {@link Scheme.challenge}. */
 export type WriteChallenge = (failure: AuthFailure) => Challenge | null
@@ -18,6 +20,17 @@ export function fixedChallenge (challenge: WriteChallenge): WriteChallenge {
 /** Returns true for a challenge that {@link fixedChallenge} marked. */
 export function isFixed (challenge: object): boolean {
   return fixed.has(challenge)
+}
+
+/**
+ * Parses the option `realm` of a scheme. Node writes headers in Latin-1, so any other character would become `?`.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
+ */
+export function parseRealm (value: unknown, option: string): string {
+  const realm = string(value, option)
+  if (/^[\t\x20-\x7e\x80-\xff]*$/.test(realm)) return realm
+  throw misconfigured(`${option} has a character that no header can carry. Use letters of Latin-1, such as those of ` +
+    'English, French and German.')
 }
 
 /** Options of {@link bearerChallenge}. */

@@ -3,6 +3,7 @@ import type { Duration } from '../../../types/options.js'
 import type { No, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { CredentialSource, Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
+import { parseRealm } from '../../kit/challenge.js'
 import { decorateOption } from '../../kit/principal.js'
 import { parseSources } from '../../kit/read-credential.js'
 import { describeValue } from '../../util/describe.js'
@@ -124,7 +125,7 @@ const parse = object({
   managed: optional(parseManaged, null),
   from: (value = 'header:x-api-key', option) => parseSources(value, option),
   prefix: optional(string, null),
-  realm: optional(string, null),
+  realm: optional(parseRealm, null),
   challenge: optional(parseChallenge, null),
   load: optional(functionOf<Load>('(principal, { scheme, request }) that returns a principal or null'), null),
   decorate: optional(decorateOption, null)

@@ -3,11 +3,12 @@ import type { Duration } from '../../../types/options.js'
 import type { No, PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
+import { parseRealm } from '../../kit/challenge.js'
 import { decorateOption } from '../../kit/principal.js'
 import type { Passwords } from '../../passwords/passwords.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
-import { duration, exactlyOne, functionOf, object, oneOf, optional, string } from '../../util/options.js'
+import { duration, exactlyOne, functionOf, object, oneOf, optional } from '../../util/options.js'
 import type { FoundUser } from './users.js'
 
 /** A user of the option `users`: the principal, whose `id` is the user name, and the password or its hash. */
@@ -108,7 +109,7 @@ const parse = object({
   verify: optional(functionOf<Verify>('(username, password, request) => principal or null'), null),
   users: value => value,
   find: optional(functionOf<Find>('(username, request) => { hash, principal } or null'), null),
-  realm: optional(string, null),
+  realm: optional(parseRealm, null),
   load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
   cache: optional(object({ ttl: duration({ positive: true, max: maxCacheTtl }) }), null),
   passwords: optional(parsePasswords, null),

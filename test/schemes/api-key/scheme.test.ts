@@ -99,6 +99,7 @@ t.test('stops the boot for a wrong option, and names it', async t => {
     [{ verify, from: 'x-api-key' }, /^The option schemes\.service\.from must be 'bearer', 'header:<name>'/],
     [{ verify, from: [] }, /at least one source/],
     [{ verify, prefix: 7 }, /^The option schemes\.service\.prefix must be a string\. Got 7\./],
+    [{ verify, realm: 'a\nb' }, /^The option schemes\.service\.realm has a character that no header can carry\./],
     [{ verify, realm: null }, /^The option schemes\.service\.realm must be a string\. Got null\./],
     [{ verify, load: {} }, /^The option schemes\.service\.load must be a function/],
     [

@@ -225,6 +225,7 @@ t.test('sends realm and charset in the challenge, and none if another password w
   for (const [options, realm] of [
     [{}, 'ops'],
     [{ realm: 'the "desk" \\ x' }, 'the \\"desk\\" \\\\ x'],
+    [{ realm: 'Büro' }, 'Büro'],
     [{ realm: '' }, '']
   ] as const) {
     const { app } = await createApplication({ schemes: { ops: basic({ verify: () => ({ id: 'ann' }), ...options }) } })
@@ -250,6 +251,8 @@ t.test('stops the boot for a wrong option, and names it without showing a passwo
     [{ users: null }, /\.users must be an object/],
     [{ verify: 'x' }, /\.verify must be a function/],
     [{ verify, realm: 7 }, /\.realm must be a string/],
+    [{ verify, realm: '注文' }, /\.realm has a character that no header can carry/],
+    [{ verify, realm: 'a\r\nb' }, /\.realm has a character that no header can carry/],
     [{ verify, load: 7 }, /\.load must be a function/],
     [{ users: { 'a:b': user } }, /^The user 'a' of .* a name that HTTP Basic cannot carry/],
     [{ users: { '': user } }, /HTTP Basic cannot carry/],
