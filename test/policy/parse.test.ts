@@ -287,6 +287,12 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
     })
   }
 
+  t.test('stops the boot for a declaration that holds itself', async t => {
+    const auth: Record<string, unknown> = { schemes: 'user' }
+    auth['anyOf'] = [auth]
+    await assertBootFails(t, app => { app.get('/x', authConfig(auth), () => '') }, ["unknown key 'anyOf'"])
+  })
+
   t.test('stops the boot if inherited rules meet a mode that admits anonymous callers', async t => {
     await assertBootFails(
       t,
