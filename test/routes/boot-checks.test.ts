@@ -93,6 +93,13 @@ const changes: ReadonlyArray<{ title: string; change: (route: RouteOptions) => v
     message: /POST \/x now has the method POST, PUT/
   },
   {
+    title: 'writes its method as a list, which its policy would not be found by',
+    change: route => {
+      route.method = ['POST']
+    },
+    message: /POST \/x now has the method POST\. /
+  },
+  {
     title: 'replaces its onError hooks',
     change: route => {
       route.onError = []
