@@ -87,10 +87,10 @@ async function create (
   const { name, scopes = [], roles = [], expiresAt = null } = ownFields(request.body) as unknown as KeyBody
   const end = expiresAt === null ? null : new Date(expiresAt)
   if (end !== null && !(end.getTime() > Date.now())) {
-    return sendError(reply, [400, 'Bad Request'], 'body/expiresAt must be in the future')
+    return sendError(reply, 400, 'body/expiresAt must be in the future')
   }
   const created = keys.of(owner).create({ name, scopes, roles, expiresAt: end, rateLimit }, { within: owner, maxKeys })
-  return sendNewKey(reply, created, `There are ${maxKeys} keys already: revoke one first`)
+  return sendNewKey(reply, created, `The maximum number of keys (${maxKeys}) is reached: revoke one first`)
 }
 
 /**
@@ -117,7 +117,7 @@ async function sendNewKey (
     return key === null ? sendNotFound(reply) : await reply.code(201).send(key)
   } catch (error) {
     if (!(error instanceof TooManyKeys)) throw error
-    return sendError(reply, [409, 'Conflict'], tooMany)
+    return sendError(reply, 409, tooMany)
   }
 }
 
@@ -128,13 +128,12 @@ function personOf ({ principal }: { readonly principal: Principal | null }): Pri
 
 /** Sends the same response for a key that never existed, one that expired, and one of somebody else. */
 function sendNotFound (reply: FastifyReply): FastifyReply {
-  return sendError(reply, [404, 'Not Found'], 'There is no such key')
+  return sendError(reply, 404, 'There is no such key')
 }
 
-function sendError (
-  reply: FastifyReply, [statusCode, error]: readonly [number, string], message: string
-): FastifyReply {
-  return reply.code(statusCode).send({ statusCode, error, message })
+/** Sends an error by way of the application's error handler, as Fastify does after a failed validation. */
+function sendError (reply: FastifyReply, statusCode: number, message: string): FastifyReply {
+  return reply.send(Object.assign(new Error(message), { statusCode }))
 }
 
 /** The request body of a new key. */
@@ -234,9 +233,7 @@ const leakRoute: FastifyPluginAsync<LeakRouteOptions> = async (app, {
       throw explain(new AuthError('AUTH_ACCESS_DENIED', 'the report of leaked keys has no valid signature'))
     }
     const tokens = parseTokens(request.body)
-    if (tokens === null) {
-      return sendError(reply, [400, 'Bad Request'], 'A report is a list of up to 1,000 objects, each with a token')
-    }
+    if (tokens === null) return sendError(reply, 400, 'A report is a list of up to 1,000 objects, each with a token')
     request.log.warn({ reported: tokens.length }, 'leaked API keys were reported')
     await revokeAll(tokens, revokeLeaked)
     return reply.code(204).send()

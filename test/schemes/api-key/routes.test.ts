@@ -286,6 +286,27 @@ t.test('limits the number of keys of a user', async t => {
   t.equal((await ann.call('POST', '', { name: 'k' })).statusCode, 201)
 })
 
+t.test("hands errors to the application's error handler", async t => {
+  const { enter } = await desk(t, { maxKeys: 1 }, {}, app => {
+    app.setErrorHandler<Error & { statusCode: number }>(({ statusCode, message }, _request, reply) =>
+      reply.code(statusCode).send({ problem: message }))
+  })
+  const ann = await enter('ann')
+  await ann.make()
+  const refused = [
+    await ann.call('POST', '', { name: 'k' }),
+    await ann.call('DELETE', '/0123456789abcdef'),
+    await ann.call('POST', '', { name: 'k', expiresAt: '2020-01-01T00:00:00Z' }),
+    await ann.call('POST', '', {})
+  ]
+  t.same(refused.map(answer => [answer.statusCode, answer.json<unknown>()]), [
+    [409, { problem: 'The maximum number of keys (1) is reached: revoke one first' }],
+    [404, { problem: 'There is no such key' }],
+    [400, { problem: 'body/expiresAt must be in the future' }],
+    [400, { problem: "body must have required property 'name'" }]
+  ])
+})
+
 t.test('allows twice as many keys during overlaps, and not more', async t => {
   const { enter } = await desk(t, { maxKeys: 1 })
   const ann = await enter('ann')
