@@ -112,8 +112,8 @@ export class Responder {
 
   /**
    * Lets schemes answer a 401 themselves, such as by a redirect to a login page: any scheme of the policy if no
-   * credential was sent, otherwise the scheme that refused it. A scheme may send its response later, but
-   * it has to send one.
+   * credential was sent, otherwise the scheme that refused it. A scheme may send its response later, but it must send
+   * one.
    * @returns the error of the refusal, or `null` if no scheme has answered.
    */
   #answerByScheme (reply: FastifyReply, { schemes, maxAge }: Policy, failure: AuthFailure): AuthError | null {
