@@ -68,8 +68,8 @@ t.test('The options of the plugin', async t => {
       [{ schemes: { user: secret } }, 'schemes.user', 'Got a text of'],
       [{ schemes: { user: { authenticate: 1, openapi: {} } } }, 'schemes.user'],
       [{ schemes: { user: { authenticate: () => null } } }, 'schemes.user'],
-      [{ schemes: { 'us er': headerScheme('user') } }, "the name 'us er'", 'letters, digits'],
-      [{ schemes: { 7: headerScheme('user') } }, "the name '7'"],
+      [{ schemes: { 'us er': headerScheme('user') } }, "The name of a scheme cannot be 'us er'", 'letters, digits'],
+      [{ schemes: { 7: headerScheme('user') } }, "The name of a scheme cannot be '7'"],
       [{ schemes: { user: () => undefined } }, 'schemes.user is a function that returned no scheme'],
       [{ schemes: { user: () => deepFreeze } }, 'schemes.user is a function that returned another one. Call it'],
       [
