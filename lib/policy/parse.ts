@@ -87,13 +87,7 @@ function parse (declared: unknown, path: string, permissions: Permissions): Decl
   }
   if (isObject(declared)) return parseObject(readOptions(declared, keys, path), path, permissions)
   throw misconfigured(`${path} must be true, false, the name of a scheme, a list of names or an object. Got ` +
-    `${describeValue(declared)}.${declared === undefined ? undefinedAdvice(path) : ''}`)
-}
-
-function undefinedAdvice (path: string): string {
-  return path.startsWith('app.gatehouse.')
-    ? ' Pass a policy, such as true for whoever the default accepts.'
-    : ' Leave the key out to inherit the default.'
+    `${describeValue(declared)}. Write true for the default.`)
 }
 
 function parseObject (fields: Fields, path: string, permissions: Permissions): Declaration {

@@ -202,6 +202,6 @@ t.test('says what to pass to a guard or a default without a policy', async t => 
   ]
   for (const call of calls) {
     const { message } = await bootError({ schemes, default: 'web' }, call)
-    t.match(message, /Got undefined\. Pass a policy, such as true for whoever the default accepts\.$/)
+    t.match(message, /Got undefined\. Write true for the default\.$/)
   }
 })

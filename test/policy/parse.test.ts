@@ -188,7 +188,7 @@ t.test('config.auth', async t => {
 
 t.test('config.auth outside the grammar stops the boot, names the route and says how to fix it', async t => {
   const table: [title: string, auth: unknown, ...messages: (string | RegExp)[]][] = [
-    ['undefined', undefined, 'Got undefined', 'Leave the key out'],
+    ['undefined', undefined, 'Got undefined. Write true for the default.'],
     ['null', null, 'Got null'],
     ['a number', 1, 'Got 1'],
     ['a function', () => true, 'Got a function'],
