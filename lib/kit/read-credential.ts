@@ -181,7 +181,7 @@ function sentTwice (request: FastifyRequest, name: string): boolean {
   let seen = false
   for (let i = 0; i < lines.length; i += 2) {
     const line = lines[i]
-    if (line === undefined || line.length !== name.length || (line !== name && line.toLowerCase() !== name)) continue
+    if (line === undefined || line.length !== name.length || !beginsWith(line, name)) continue
     if (seen) return true
     seen = true
   }
@@ -196,12 +196,21 @@ function sentTwice (request: FastifyRequest, name: string): boolean {
 export function readAuthorization (request: FastifyRequest, scheme: string): Reading {
   const value = readHeader(request, 'authorization')
   if (typeof value !== 'string') return value
-  const name = value.slice(0, scheme.length)
-  if (name.toLowerCase() !== scheme) return absent
+  if (!beginsWith(value, scheme)) return absent
   if (value.length === scheme.length) return invalid('the Authorization header holds no credential')
   if (value.charCodeAt(scheme.length) !== 0x20) return absent
   const credential = trimBlanks(value.slice(scheme.length + 1))
   return credential === '' ? invalid('the Authorization header holds no credential') : credential
+}
+
+/** Returns true if a text begins with a word in any case. A loop, because `toLowerCase()` would copy each text. */
+function beginsWith (text: string, lowerCase: string): boolean {
+  for (let i = 0; i < lowerCase.length; i++) {
+    const code = text.charCodeAt(i)
+    const isUpperCase = code >= 0x41 && code <= 0x5a
+    if ((isUpperCase ? code + 0x20 : code) !== lowerCase.charCodeAt(i)) return false
+  }
+  return true
 }
 
 /**
@@ -311,27 +320,41 @@ function readQuery (request: FastifyRequest, name: string): Reading {
 /** Reads a cookie. HTTP/2 may split `cookie` into several lines (RFC 9113, 8.2.3), but no name may occur twice. */
 function readCookie (request: FastifyRequest, name: string): Reading {
   const header = ownField(request.raw.headers, 'cookie')
-  if (header === undefined || header.length < name.length) return absent
-  const [found, second] = parseCookieValues(header, name, 2)
-  if (second !== undefined) return invalid(`the cookie ${name} was sent more than once`)
-  return found === undefined || found === '' ? absent : found
+  if (header === undefined) return absent
+  const at = findCookie(header, name, 0)
+  if (at === -1) return absent
+  if (findCookie(header, name, endOfPair(header, at)) !== -1) {
+    return invalid(`the cookie ${name} was sent more than once`)
+  }
+  const value = cookieAt(header, at)
+  return value === '' ? absent : value
 }
 
-/** Returns the values of a cookie in a header, at most `maxValues`. */
-function parseCookieValues (header: string, name: string, maxValues: number): readonly string[] {
-  let found: readonly string[] = []
-  for (let start = 0; start < header.length && found.length < maxValues;) {
-    const semicolon = header.indexOf(';', start)
-    const end = semicolon === -1 ? header.length : semicolon
-    const equals = header.indexOf('=', start)
-    if (equals !== -1 && equals < end && trimBlanks(header.slice(start, equals)) === name) {
-      const value = trimBlanks(header.slice(equals + 1, end))
-      // push() would make V8 allocate room for sixteen more values
-      found = found.length === 0 ? [value] : [...found, value]
-    }
-    start = end + 1
+/**
+ * Returns the index at which the value of a cookie begins, or -1. The header is searched from a pair of name and value
+ * on, and other cookies, of which browsers send many, are not copied.
+ */
+function findCookie (header: string, name: string, from: number): number {
+  for (let start = from; start < header.length; start = endOfPair(header, start)) {
+    while (isBlank(header.charCodeAt(start))) start++
+    if (!header.startsWith(name, start)) continue
+    let equals = start + name.length
+    while (isBlank(header.charCodeAt(equals))) equals++
+    if (header[equals] === '=') return equals + 1
   }
-  return found
+  return -1
+}
+
+/** Returns the index at which the next pair of name and value begins. */
+function endOfPair (header: string, start: number): number {
+  const semicolon = header.indexOf(';', start)
+  return semicolon === -1 ? header.length : semicolon + 1
+}
+
+/** Returns the value that begins at an index. */
+function cookieAt (header: string, start: number): string {
+  const semicolon = header.indexOf(';', start)
+  return trimBlanks(header.slice(start, semicolon === -1 ? header.length : semicolon))
 }
 
 /** The maximum number of values of one cookie. No browser sends more, and each costs a decryption and a store call. */
@@ -341,7 +364,14 @@ const maxCookies = 16
  * Returns all values of a cookie, at most 16, for callers that end sessions: unlike a login, a logout accepts several.
  */
 export function cookieValues (request: FastifyRequest, name: string): readonly string[] {
-  return parseCookieValues(ownField(request.raw.headers, 'cookie') ?? '', name, maxCookies)
+  const header = ownField(request.raw.headers, 'cookie') ?? ''
+  const values: string[] = []
+  let at = findCookie(header, name, 0)
+  while (at !== -1 && values.length < maxCookies) {
+    values.push(cookieAt(header, at))
+    at = findCookie(header, name, endOfPair(header, at))
+  }
+  return values
 }
 
 /** Returns the names of all cookies of a request. */
