@@ -122,11 +122,14 @@ class Valid implements Authenticated {
   readonly headers: Readonly<Record<string, string>> | null
   #isComplete = false
 
-  constructor (principal: Principal, details: AuthenticatedDetails<unknown>) {
+  constructor (
+    principal: Principal, details: AuthenticatedDetails<unknown>,
+    credential: unknown = own(details, 'credential', details.credential)
+  ) {
     this.principal = principal
     this.owner = own(details, 'owner', details.owner)
     this.delegated = own(details, 'delegated', details.delegated)
-    this.credential = own(details, 'credential', details.credential)
+    this.credential = credential
     this.ambient = own(details, 'ambient', details.ambient)
     this.authenticatedAt = own(details, 'authenticatedAt', details.authenticatedAt)
     this.expiresAt = own(details, 'expiresAt', details.expiresAt)
@@ -138,9 +141,17 @@ class Valid implements Authenticated {
 
   /** Creates an outcome whose principal is complete. */
   static complete (principal: Principal, details: AuthenticatedDetails<unknown>): Valid {
-    const outcome = new Valid(principal, details)
-    outcome.#isComplete = true
-    return outcome
+    return new Valid(principal, details).#completed()
+  }
+
+  /** Creates an outcome like a complete one, with another credential. */
+  static withCredential (outcome: Authenticated, credential: unknown): Valid {
+    return new Valid(outcome.principal, outcome, credential).#completed()
+  }
+
+  #completed (): this {
+    this.#isComplete = true
+    return Object.freeze(this)
   }
 
   static isInstance (outcome: object): boolean {
@@ -166,7 +177,17 @@ function own<T> (details: object, name: string, value: T | null | undefined): T 
 export function completeOutcome<P extends Principal, C = null> (
   principal: P, details: AuthenticatedDetails<C>
 ): Authenticated<P, C> {
-  return Object.freeze(Valid.complete(principal, details)) as Authenticated<Principal, unknown> as Authenticated<P, C>
+  return Valid.complete(principal, details) as Authenticated<Principal, unknown> as Authenticated<P, C>
+}
+
+/**
+ * Creates a copy of an outcome of {@link completeOutcome} with the credential of one request, for a scheme whose
+ * requests share everything else.
+ */
+export function withCredential<P extends Principal, C> (
+  outcome: Authenticated<P, unknown>, credential: C
+): Authenticated<P, C> {
+  return Valid.withCredential(outcome, credential) as Authenticated<Principal, unknown> as Authenticated<P, C>
 }
 
 /** Returns true for a result of {@link completeOutcome}. A copy of one has to be checked. */

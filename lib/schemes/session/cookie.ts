@@ -2,8 +2,7 @@ import { createRequire } from 'node:module'
 import type {} from '@fastify/secure-session'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Authenticated } from '../../../types/outcome.js'
-import type { Principal } from '../../../types/principal.js'
-import type { ProviderLogin, SessionCredential } from '../../../types/sessions.js'
+import type { ProviderLogin } from '../../../types/sessions.js'
 import { internalError, misconfigured } from '../../errors.js'
 import { principalFrom } from '../../kit/principal.js'
 import { deriveKey } from '../../secrets/secret-uses.js'
@@ -88,18 +87,13 @@ export function keepOutOfSharedCaches (reply: FastifyReply): void {
   reply.header('cache-control', 'no-store')
 }
 
-/** The part of an outcome that is the same for all requests with a cookie. */
-export type SessionDetails = Required<Pick<
-  Authenticated<Principal, SessionCredential>, 'authenticatedAt' | 'expiresAt' | 'onRevoked' | 'recheck'
->>
-
 /** An opened cookie. */
 export interface OpenedCookie extends CachedToken {
   readonly session: Session
   /** The instant at which the session ends, in milliseconds since 1970. */
   readonly endsAt: number
-  /** Created for the first request that needs it. */
-  details: SessionDetails | null
+  /** The outcome of a request with the cookie, without its credential. Created for the first request. */
+  outcome: Authenticated | null
   /** Sealed with an older secret than the newest. */
   readonly old: boolean
 }
@@ -138,7 +132,7 @@ export class SealedCookies {
     // without `load`, the cookie has the scopes and roles
     const session = unpack(opened.payload, load === null)
     if (session === null) return 'outdated'
-    return { token: text, session, endsAt: endOf(expiry, session), old: opened.old, details: null }
+    return { token: text, session, endsAt: endOf(expiry, session), old: opened.old, outcome: null }
   }
 
   /** Caches a cookie. Call it only for sessions that have not ended: cookies of ended ones would evict theirs. */

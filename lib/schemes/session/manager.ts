@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Outcome } from '../../../types/outcome.js'
+import type { Authenticated, Outcome } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { LoginOptions, ProviderLogin, SessionCredential } from '../../../types/sessions.js'
 import { AuthError, authFailure, internalError, refusal } from '../../errors.js'
 import { publishFor, requestFields } from '../../events/events.js'
 import { RequestSlot, stateOf } from '../../guard/request-state.js'
-import { absent, completeOutcome, unavailableOr } from '../../kit/outcome.js'
+import { absent, completeOutcome, unavailableOr, withCredential } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
 import { isSameOwner } from '../../util/encoding.js'
 import { settleAll } from '../../util/objects.js'
 import { oweCookie } from '../../util/response.js'
 import {
-  keepOutOfSharedCaches, type OpenedCookie, type Seal, SealedCookies, SessionCookie, type SessionDetails
+  keepOutOfSharedCaches, type OpenedCookie, type Seal, SealedCookies, SessionCookie
 } from './cookie.js'
 import type { SessionSettings } from './options.js'
 import { checkedData, endOf, gone, idOf, lifetimeOf, type Liveness, type Session } from './session.js'
@@ -21,19 +21,24 @@ import { checkedData, endOf, gone, idOf, lifetimeOf, type Liveness, type Session
 type SessionOutcome = Outcome<Principal, SessionCredential>
 
 /** The session of one request, and the changes that the request makes to it. */
-interface CurrentSession {
+class CurrentSession {
   readonly request: FastifyRequest
-  outcome: SessionOutcome
+  outcome: SessionOutcome = absent
   /** The session that may still be changed; `null` without one, when it ended, and once the response is sent. */
   session: Session | null
   /** The `Set-Cookie` value to send with the response. */
-  due: string | null
+  due: string | null = null
   /** The handler changed the data, which is lost if the cookie is not sent. */
-  isChanged: boolean
+  isChanged = false
   /** The session that a login in this request began. */
-  begun: Session | null
+  begun: Session | null = null
   /** The outcome before a login or logout in this request; `null` if there was none. */
-  replaced: SessionOutcome | null
+  replaced: SessionOutcome | null = null
+
+  constructor (request: FastifyRequest, session: Session | null) {
+    this.request = request
+    this.session = session
+  }
 }
 
 interface SessionManagerParts {
@@ -113,10 +118,14 @@ export class SessionManager {
     const alive = this.#liveness.see(opened.session)
     if (alive === true) return this.#alive(request, opened, now)
     if (alive === false) return this.#removed(request, gone.ended)
+    return this.#judgeLater(request, opened, alive).catch(storeUnavailable)
+  }
+
+  async #judgeLater (request: FastifyRequest, opened: OpenedCookie, alive: Promise<boolean>): Promise<SessionOutcome> {
+    const isAlive = await alive
     // concurrent calls for one request share the outcome of the first
-    const judge = (isAlive: boolean): SessionOutcome => this.#current.get(request)?.outcome ??
+    return this.#current.get(request)?.outcome ??
       (isAlive ? this.#alive(request, opened, Date.now()) : this.#removed(request, gone.ended))
-    return alive.then(judge).catch(storeUnavailable)
   }
 
   /**
@@ -242,14 +251,14 @@ export class SessionManager {
 
   /** Removes a useless cookie with the response. */
   #removed (request: FastifyRequest, outcome: SessionOutcome): SessionOutcome {
-    return this.#setCurrent(request, { outcome, due: this.cookie.removal }).outcome
+    const current = this.#setCurrent(request, null)
+    current.outcome = outcome
+    current.due = this.cookie.removal
+    return outcome
   }
 
-  #setCurrent (
-    request: FastifyRequest,
-    { outcome = absent, session = null, due = null, begun = null, replaced = null }: Partial<CurrentSession>
-  ): CurrentSession {
-    const current = { request, outcome, session, due, isChanged: false, begun, replaced }
+  #setCurrent (request: FastifyRequest, session: Session | null): CurrentSession {
+    const current = new CurrentSession(request, session)
     this.#current.set(request, current)
     return current
   }
@@ -259,37 +268,32 @@ export class SessionManager {
     if (opened.old || now - session.seenAt >= lifetimeOf(this.#settings.expiry, session.kept).slideAfter) {
       return this.#renewed(request, { ...session, seenAt: now })
     }
-    opened.details ??= this.#detailsOf(session)
-    return this.#admit(request, opened.details, { session })
+    opened.outcome ??= this.#outcomeOf(session)
+    return this.#admit(request, opened.outcome, session).outcome
   }
 
   /** Admits a session whose cookie is rewritten to extend its idle timeout. */
   #renewed (request: FastifyRequest, session: Session): SessionOutcome {
-    const due = this.cookie.line(this.#cookies.seal(session), this.#maxAge(session))
-    return this.#admit(request, this.#detailsOf(session), { session, due })
+    const current = this.#admit(request, this.#outcomeOf(session), session)
+    current.due = this.cookie.line(this.#cookies.seal(session), this.#maxAge(session))
+    return current.outcome
   }
 
-  /** Returns the part of an outcome that all requests with a cookie share. */
-  #detailsOf (session: Session): SessionDetails {
+  /** Returns the outcome of all requests with a cookie, without their credentials. */
+  #outcomeOf (session: Session): Authenticated {
     const { authenticatedAt } = session
-    return {
+    return completeOutcome(session.principal, {
       authenticatedAt: authenticatedAt === null ? null : new Date(authenticatedAt),
       expiresAt: new Date(endOf(this.#settings.expiry, session)),
       onRevoked: ended => this.#liveness.watch(session, ended),
       recheck: request => this.#recheck(request, session)
-    }
+    })
   }
 
-  #admit (
-    request: FastifyRequest, details: SessionDetails, fields: { readonly session: Session, readonly due?: string }
-  ): SessionOutcome {
-    const current = this.#setCurrent(request, fields)
-    const { authenticatedAt, expiresAt, onRevoked, recheck } = details
-    const credential = new SessionHandle(fields.session, current, this.#update)
-    current.outcome = completeOutcome(
-      fields.session.principal, { credential, authenticatedAt, expiresAt, onRevoked, recheck }
-    )
-    return current.outcome
+  #admit (request: FastifyRequest, outcome: Authenticated, session: Session): CurrentSession {
+    const current = this.#setCurrent(request, session)
+    current.outcome = withCredential(outcome, new SessionHandle(session, current, this.#update))
+    return current
   }
 
   /** Checks the session again, unless this request itself began or ended one. */
@@ -352,7 +356,9 @@ export class SessionManager {
   #detach (request: FastifyRequest, begun: Session | null): void {
     const current = this.#current.get(request)
     if (current !== undefined) current.session = null
-    this.#setCurrent(request, { begun, replaced: current?.replaced ?? current?.outcome ?? null })
+    const detached = this.#setCurrent(request, null)
+    detached.begun = begun
+    detached.replaced = current?.replaced ?? current?.outcome ?? null
   }
 
   /** Sends the cookie of a login or logout, whose response nobody may store (RFC 9111, 5.2.2.5). */
