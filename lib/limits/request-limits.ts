@@ -274,7 +274,12 @@ const routeNames = new WeakMap<object, Map<RateLimitWindow, string>>()
 function nameOf (
   request: FastifyRequest, window: RateLimitWindow, { outcome: { principal: { realm, id } } }: Identity
 ): string {
-  return `[${JSON.stringify(realm)},${JSON.stringify(id)},${routeName(request, window)}`
+  return `[${quote(realm)},${quote(id)},${routeName(request, window)}`
+}
+
+/** Returns the same as `JSON.stringify`, which takes twice as long for a usual name. */
+function quote (name: string): string {
+  return /^[\w.:@|-]*$/.test(name) ? `"${name}"` : JSON.stringify(name)
 }
 
 /**
