@@ -1,5 +1,4 @@
 import { Agent, request as requestHttp, type IncomingMessage } from 'node:http'
-import { request as requestHttps } from 'node:https'
 import { isError, misconfigured } from '../../errors.js'
 import { describeValue } from '../../util/describe.js'
 import { parseJson } from '../../util/encoding.js'
@@ -111,7 +110,8 @@ export function issuerUrlProblem (issuer: string, insecureHosts: readonly string
 async function open (
   url: URL, { method, headers: own, body }: JsonRequest, { agent, signal }: FetchOptions
 ): Promise<IncomingMessage> {
-  const send = url.protocol === 'https:' ? requestHttps : requestHttp
+  // https and its TLS are a tenth of what it takes to load this package
+  const send = url.protocol === 'https:' ? (await import('node:https')).request : requestHttp
   // Fetches are rare. The server would close an idle connection before the next fetch, which would then fail.
   const headers = {
     ...own,
