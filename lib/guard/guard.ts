@@ -6,7 +6,7 @@ import type { Policy } from '../policy/policy.js'
 import { rateLimitFor, type RateLimit } from '../policy/rate-limit.js'
 import type { Permissions } from '../policy/requirements.js'
 import { isSet, ownField, property } from '../util/objects.js'
-import { authenticate, withoutCredential, type Verdict } from './authenticate.js'
+import { authenticate, nothingSent, type Failed, type Verdict } from './authenticate.js'
 import { checkFunctions, checkOthers, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
 import {
@@ -104,9 +104,7 @@ export class Guard {
   enterRoute (policy: Policy, reply: FastifyReply): Ended | null | Promise<Ended | null> {
     const state = ensureState(reply.request)
     const end = this.#enter(policy, reply, state)
-    return end instanceof Promise
-      ? end.then(settled => setRoutePass(settled, reply, state))
-      : setRoutePass(end, reply, state)
+    return end instanceof Promise ? setRoutePassLater(end, reply, state) : setRoutePass(end, reply, state)
   }
 
   /** Runs the second stage for a route whose first stage passed for exactly this policy. */
@@ -140,8 +138,16 @@ export class Guard {
       state.reply ??= reply
       const verdict = authenticate(policy, state)
       return verdict instanceof Promise
-        ? verdict.then(settled => this.#conclude(policy, settled, reply)).catch(cause => this.#fail(reply, cause))
+        ? this.#concludeLater(policy, verdict, reply)
         : this.#conclude(policy, verdict, reply)
+    } catch (cause) {
+      return this.#fail(reply, cause)
+    }
+  }
+
+  async #concludeLater (policy: Policy, verdict: Promise<Verdict>, reply: FastifyReply): Promise<Pass | Ended> {
+    try {
+      return this.#conclude(policy, await verdict, reply)
     } catch (cause) {
       return this.#fail(reply, cause)
     }
@@ -152,23 +158,28 @@ export class Guard {
   }
 
   #conclude (policy: Policy, verdict: Verdict, reply: FastifyReply): Pass | Ended {
-    const { failure, identities } = verdict
-    if (failure !== null) {
-      if (failure.code === 'AUTH_FAULT') {
-        return this.responder.sendInternalError(reply, internalError(failure.detail, verdict.cause, failure.scheme))
-      }
-      return isForgiven(policy, failure)
-        ? { policy, identities: [], error: refusal(failure), carrier: carrierOf(reply) }
-        : this.responder.refuse(reply, policy, failure)
-    }
-    for (const { outcome } of identities) if (outcome.headers != null) reply.headers(outcome.headers)
-    const [acting] = identities
-    const refused = acting === undefined
-      ? withoutCredential(policy).failure
-      : this.#checkSite(acting, identities, reply.request) ?? checkStatic(policy, acting) ?? checkOthers(identities)
+    if (!isIdentified(verdict)) return this.#concludeFailure(policy, verdict, reply)
+    for (const { outcome } of verdict) if (outcome.headers != null) reply.headers(outcome.headers)
+    const refused = this.#check(policy, verdict, reply.request)
     return refused === null
-      ? { policy, identities, error: null, carrier: carrierOf(reply) }
+      ? { policy, identities: verdict, error: null, carrier: carrierOf(reply) }
       : this.responder.refuse(reply, policy, refused)
+  }
+
+  #concludeFailure (policy: Policy, { failure, cause }: Failed, reply: FastifyReply): Pass | Ended {
+    if (failure.code === 'AUTH_FAULT') {
+      return this.responder.sendInternalError(reply, internalError(failure.detail, cause, failure.scheme))
+    }
+    return isForgiven(policy, failure)
+      ? { policy, identities: [], error: refusal(failure), carrier: carrierOf(reply) }
+      : this.responder.refuse(reply, policy, failure)
+  }
+
+  /** Checks cross-site requests and static rules. */
+  #check (policy: Policy, identities: readonly Identity[], request: FastifyRequest): AuthFailure | null {
+    const [acting] = identities
+    if (acting === undefined) return policy.access === 'required' ? nothingSent.failure : null
+    return this.#checkSite(acting, identities, request) ?? checkStatic(policy, acting) ?? checkOthers(identities)
   }
 
   /** Refuses requests from other sites with a credential that browsers send by themselves. */
@@ -198,10 +209,15 @@ export class Guard {
     } catch (error) {
       return this.#endWith(error, reply)
     }
-    return counted.then(refused => {
-      if (refused !== null) return this.responder.refuse(reply, policy, refused)
-      return policy.rules.length === 0 ? null : this.#checkFunctions(policy, acting, reply)
-    })
+    return this.#finishCounted(pass, counted, reply)
+  }
+
+  async #finishCounted (
+    { policy, identities }: Pass, counted: ReturnType<CountRequest>, reply: FastifyReply
+  ): Promise<Ended | null> {
+    const refused = await counted
+    if (refused !== null) return this.responder.refuse(reply, policy, refused)
+    return policy.rules.length === 0 ? null : this.#checkFunctions(policy, identities[0] as Identity, reply)
   }
 
   async #checkFunctions (policy: Policy, acting: Identity, reply: FastifyReply): Promise<Ended | null> {
@@ -230,6 +246,10 @@ async function answerForHandler (end: Ended | null | Promise<Ended | null>, repl
   // a text, which no response schema serialises
   reply.code(200).type('text/plain').send('The guard let this test through.')
   return { error: null, isSent: true }
+}
+
+function isIdentified (verdict: Verdict): verdict is readonly Identity[] {
+  return Array.isArray(verdict)
 }
 
 function isPass (end: Pass | Ended): end is Pass {
@@ -281,6 +301,12 @@ function setRoutePass (end: Pass | Ended, reply: FastifyReply, state: RequestSta
   setPass(end, reply, state)
   state.routePass = end
   return null
+}
+
+async function setRoutePassLater (
+  end: Promise<Pass | Ended>, reply: FastifyReply, state: RequestState
+): Promise<Ended | null> {
+  return setRoutePass(await end, reply, state)
 }
 
 /** Returns the strictest `Cache-Control` of several credentials. */

@@ -5,7 +5,7 @@ import { AuthError } from '../errors.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
 import { enforcedPolicy } from '../policy/route-policy.js'
-import { createPrivateSlot } from '../util/objects.js'
+import { GivenObject } from '../util/objects.js'
 
 /** The answer of a scheme that threw. It is kept like an outcome, so that the scheme is not called again. */
 export interface Faulty { readonly kind: 'faulty', readonly detail: string, readonly cause: unknown }
@@ -50,20 +50,20 @@ export interface Undo {
 const maxAnswerAge = 100
 
 /** Returns true if a credential has expired. */
-export function isExpired ({ expiresAt }: Authenticated, now = Date.now()): boolean {
+export function isExpired ({ expiresAt }: Authenticated, now: number): boolean {
   return expiresAt !== null && expiresAt.getTime() <= now
 }
 
-/** Returns true for a valid credential that the scheme can check again. */
-function isCheckable (answer: Answer): boolean {
-  return !(answer instanceof Promise) && answer.kind === 'authenticated' && answer.recheck != null
+/** Returns true for a credential that may expire, or that the scheme can check again. */
+export function isTimed ({ expiresAt, recheck }: Authenticated): boolean {
+  return expiresAt !== null || recheck != null
 }
 
 /** A scheme that was called for a request. */
 interface Call {
   readonly bound: BoundScheme
   answer: Answer
-  /** The time of an answer that may be checked again, in milliseconds since 1970; otherwise 0. */
+  /** `checkedAt` of the request when the scheme answered. */
   at: number
   /** The call before this one. */
   readonly previous: Call | null
@@ -98,6 +98,11 @@ export class RequestState {
   routePass: Pass | null = null
   /** The config of the route, read by its first stage. */
   routeConfig: object | null = null
+  /**
+   * The time of the latest answer that {@link isTimed}, in milliseconds since 1970. The clock is read once for each
+   * stage: it takes as long as finding a token in the cache.
+   */
+  checkedAt = 0
   /** `request.auth`, created when it is first read. */
   auth: object | null = null
   /** Removes the headers of a refusal from the reply, if another guard of this request lets the caller in. */
@@ -123,20 +128,20 @@ export class RequestState {
   isDue (bound: BoundScheme): boolean {
     const call = this.#callOf(bound)
     if (call === null || call.answer instanceof Promise || call.answer.kind !== 'authenticated') return false
+    if (!isTimed(call.answer)) return false
     const now = Date.now()
     const age = now - call.at
-    return isExpired(call.answer, now) || (isCheckable(call.answer) && (age < 0 || age > maxAnswerAge))
+    return isExpired(call.answer, now) || (call.answer.recheck != null && (age < 0 || age > maxAnswerAge))
   }
 
   /** Stores the answer of a scheme, and returns it. */
   setAnswer<A extends Answer> (bound: BoundScheme, answer: A): A {
     const call = this.#callOf(bound)
-    const at = isCheckable(answer) ? Date.now() : 0
     if (call === null) {
-      this.#latest = { bound, answer, at, previous: this.#latest }
+      this.#latest = { bound, answer, at: this.checkedAt, previous: this.#latest }
     } else {
       call.answer = answer
-      call.at = at
+      call.at = this.checkedAt
     }
     return answer
   }
@@ -148,20 +153,29 @@ export class RequestState {
   }
 }
 
-const slot = createPrivateSlot<FastifyRequest, RequestState>()
+/** Keeps the state in a private field of the request. */
+class StateField extends GivenObject {
+  #state: RequestState | undefined
+
+  static get (request: object): RequestState | undefined {
+    return #state in request ? request.#state : undefined
+  }
+
+  static add (request: FastifyRequest): RequestState {
+    const state = new RequestState(request)
+    new StateField(request).#state = state
+    return state
+  }
+}
 
 /** Returns the state of a request, or `undefined` before any guard has run. */
 export function stateOf (request: FastifyRequest): RequestState | undefined {
-  return slot.get(request)
+  return StateField.get(request)
 }
 
 /** Returns the state of a request, and creates it if there is none. */
 export function ensureState (request: FastifyRequest): RequestState {
-  const known = slot.get(request)
-  if (known !== undefined) return known
-  const state = new RequestState(request)
-  slot.set(request, state)
-  return state
+  return StateField.get(request) ?? StateField.add(request)
 }
 
 /**
@@ -188,7 +202,7 @@ export function sentRefusal (request: FastifyRequest, { refused }: RequestState)
 }
 
 /**
- * A hidden value of each request. It is kept in the state of the request, because another private slot would make each
+ * A hidden value of each request. It is kept in the state of the request, because another private field would make each
  * request larger, and cost a quarter of what a session costs.
  */
 export class RequestSlot<V> {

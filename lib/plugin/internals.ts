@@ -17,7 +17,6 @@ import type { Policies } from '../policy/resolve.js'
 import type { Stage } from '../routes/hooks.js'
 import type { RouteRegistry } from '../routes/route-registry.js'
 import { describeValue, joinNames } from '../util/describe.js'
-import { createPrivateSlot } from '../util/objects.js'
 import type { BoundSchemes } from './schemes.js'
 
 /** The parts of one registration of the plugin, which the decorators and hooks share. */
@@ -56,11 +55,11 @@ export interface Internals {
   oauthIssuer: string | null
 }
 
-const slot = createPrivateSlot<Gatehouse, Internals>()
+const attached = new WeakMap<Gatehouse, Internals>()
 
 /** Attaches the internals of a registration to its `app.gatehouse`. */
 export function attachInternals (gatehouse: Gatehouse, internals: Internals): Gatehouse {
-  slot.set(gatehouse, internals)
+  attached.set(gatehouse, internals)
   return gatehouse
 }
 
@@ -70,7 +69,7 @@ export function attachInternals (gatehouse: Gatehouse, internals: Internals): Ga
  * @throws {AuthError} `AUTH_MISCONFIGURED` if the registration is of another copy of this package.
  */
 export function internalsOf ({ gatehouse }: FastifyInstance, caller: string): Internals {
-  const internals = slot.get(gatehouse)
+  const internals = attached.get(gatehouse)
   if (internals !== undefined) return internals
   throw misconfigured(`${caller} and the plugin are of two copies of fastify-gatehouse. Install one version of it.`)
 }

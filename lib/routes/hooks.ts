@@ -94,7 +94,11 @@ function repeat (guard: Guard, reply: FastifyReply, done: Done): void {
 
 /** Continues the request, or hands the error to Fastify. After a reply, `done` must not be called. */
 function settle (end: Ended | null | Promise<Ended | null>, done: Done): void {
-  if (end instanceof Promise) end.then(settled => { settle(settled, done) }, done)
+  if (end instanceof Promise) settleLater(end, done)
   else if (end === null) done()
   else if (!end.isSent) done(end.error as Error)
+}
+
+function settleLater (end: Promise<Ended | null>, done: Done): void {
+  end.then(settled => { settle(settled, done) }, done)
 }

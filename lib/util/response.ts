@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
 import { AuthError, isError } from '../errors.js'
-import { createPrivateSlot, getOrCreate } from './objects.js'
+import { GivenObject } from './objects.js'
 
 /**
  * Returns an `onSend` hook that calls `prepare` for each response, after the pending work of the request (see
@@ -15,17 +15,17 @@ export function onSendHook (
   return (request, reply, payload, done) => {
     // This is a second response to a request whose first one is waiting here; it is never sent.
     if (held.has(reply)) return
-    const before = works.get(reply)?.settle()
+    const before = WorkField.get(reply)?.settle()
     const work = before === undefined ? prepare(request, reply) : before.then(() => prepare(request, reply))
     if (work === undefined) {
-      works.get(reply)?.carry()
+      WorkField.get(reply)?.carry()
       done()
       return
     }
     held.add(reply)
     return holdResponse(reply, payload, work).finally(() => {
       held.delete(reply)
-      works.get(reply)?.carry()
+      WorkField.get(reply)?.carry()
     })
   }
 }
@@ -111,10 +111,23 @@ function isTaken (reply: FastifyReply): boolean {
   return reply.sent || reply.raw.headersSent
 }
 
-const works = createPrivateSlot<FastifyReply, ResponseWork>()
+/** Keeps the work in a private field of the reply. */
+class WorkField extends GivenObject {
+  #work: ResponseWork | undefined
+
+  static get (reply: object): ResponseWork | undefined {
+    return #work in reply ? reply.#work : undefined
+  }
+
+  static add (reply: FastifyReply): ResponseWork {
+    const work = new ResponseWork(reply)
+    new WorkField(reply).#work = work
+    return work
+  }
+}
 
 function workOf (reply: FastifyReply): ResponseWork {
-  return getOrCreate(works, reply, () => new ResponseWork(reply))
+  return WorkField.get(reply) ?? WorkField.add(reply)
 }
 
 /**

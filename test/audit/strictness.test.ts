@@ -66,8 +66,10 @@ function enters (policy: Policy, scheme: string, sent: Sent): boolean {
   if (policy.access === 'public') return true
   const headers = as(sent, scheme)
   const request = { headers, raw: { headers } } as unknown as FastifyRequest
-  const { failure, identities: [acting] } = authenticate(policy, new RequestState(request)) as Verdict
-  return failure === null && (acting === undefined || checkStatic(policy, acting) === null)
+  const verdict = authenticate(policy, new RequestState(request)) as Verdict
+  if ('failure' in verdict) return false
+  const [acting] = verdict
+  return acting === undefined || checkStatic(policy, acting) === null
 }
 
 const has = fc.subarray(['a', 'b', 'c'])
