@@ -3,7 +3,7 @@ import type { ErrorForm } from '../guard/responder.js'
 import type { Rule } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
 import { maxAgeInWords, policyData, rateLimitInWords, ruleData, ruleInWords, schemesInWords } from '../policy/words.js'
-import { isObject } from '../util/objects.js'
+import { getOrCreate, isObject } from '../util/objects.js'
 import { minorVersion, type OpenApiDocument, type Operation, type PathItem } from './document.js'
 
 /** Configuration of a {@link DocumentWriter}. */
@@ -26,8 +26,6 @@ export class DocumentWriter {
   readonly #schemes: SecuritySchemes
   readonly #responses: RefusalResponses
   readonly #findPolicy: FindPolicy
-  /** The operations so far. Whoever adds a method to a path writes those of its other methods again. */
-  readonly #complete = new WeakSet<object>()
   /** The results so far. Most operations share a policy with others. */
   readonly #securities = new Map<Policy, Security>()
 
@@ -38,14 +36,17 @@ export class DocumentWriter {
     this.#schemes.use(document.security)
   }
 
-  /** Completes the operations of a path, including methods for which OpenAPI has no field of their own. */
-  complete ({ additionalOperations, ...item }: PathItem): void {
-    for (const operation of Object.values(item)) {
-      if (!isObject(operation) || this.#complete.has(operation)) continue
-      this.#complete.add(operation)
-      this.#completeOperation(operation as Operation)
+  /**
+   * Completes the operations of a path, including methods for which OpenAPI has no field of their own.
+   * @param earlier the path as it was before: whoever adds a method writes the operations of the others again.
+   */
+  complete (item: PathItem, earlier?: PathItem): void {
+    for (const method of Object.keys(item)) {
+      const operation = item[method]
+      if (!isObject(operation) || operation === earlier?.[method]) continue
+      if (method === 'additionalOperations') this.complete(operation, earlier?.[method] as PathItem | undefined)
+      else this.#completeOperation(operation as Operation)
     }
-    if (additionalOperations !== undefined) this.complete(additionalOperations as PathItem)
   }
 
   #completeOperation (operation: Operation): void {
@@ -229,8 +230,8 @@ type Status = keyof typeof refusals
 class RefusalResponses {
   readonly #components: OpenApiDocument['components']
   readonly #form: ErrorForm
-  /** References to the responses that are missing, by the access of the policy and the declared statuses. */
-  readonly #missing = new Map<string, readonly MissingResponse[]>()
+  /** References to the responses so far, by their status. */
+  readonly #references = new Map<Status, string>()
 
   constructor ({ components }: OpenApiDocument, form: ErrorForm) {
     this.#components = components
@@ -239,45 +240,27 @@ class RefusalResponses {
 
   /** Adds the responses that an operation does not declare itself, by their status, its range or `default`. */
   addTo (responses: Operation['responses'], { access }: Policy): void {
-    const declared = Object.keys(responses)
-    const key = `${access} ${declared.join(' ')}`
-    let missing = this.#missing.get(key)
-    if (missing === undefined) {
-      missing = this.#missingOf(access, declared)
-      this.#missing.set(key, missing)
+    if (Object.hasOwn(responses, 'default')) return
+    for (const status of statusesOf[access]) {
+      if (Object.hasOwn(responses, status) || Object.hasOwn(responses, status < 500 ? '4XX' : '5XX')) continue
+      responses[status] = { $ref: getOrCreate(this.#references, status, () => this.#define(status)) }
     }
-    for (const { status, $ref } of missing) responses[status] = { $ref }
   }
 
-  #missingOf (access: Policy['access'], declared: readonly string[]): readonly MissingResponse[] {
-    return statusesOf(access).filter(status => !isDeclared(declared, status))
-      .map(status => ({ status, $ref: `#/components/responses/${this.#define(status)}` }))
-  }
-
-  /** Returns the name of a response, and adds the response if the document has none of that name. */
+  /** Returns the reference to a response, and adds the response if the document has none of that name. */
   #define (status: Status): string {
     const { name } = refusals[status]
     const defined = this.#components.responses ?? {}
     if (!Object.hasOwn(defined, name)) {
       this.#components.responses = { ...defined, [name]: responseOf(status, this.#form) }
     }
-    return name
+    return `#/components/responses/${name}`
   }
 }
 
-interface MissingResponse {
-  readonly status: Status
-  readonly $ref: string
-}
-
-function isDeclared (declared: readonly string[], status: Status): boolean {
-  return [String(status), status < 500 ? '4XX' : '5XX', 'default'].some(each => declared.includes(each))
-}
-
-/** Returns the statuses of a policy's refusals. The mode `try` has no 401, because it accepts bad credentials. */
-function statusesOf (access: Policy['access']): readonly Status[] {
-  if (access === 'public') return []
-  return access === 'try' ? [403, 429, 503] : [401, 403, 429, 503]
+/** The statuses of a policy's refusals. The mode `try` has no 401, because it accepts bad credentials. */
+const statusesOf: Readonly<Record<Policy['access'], readonly Status[]>> = {
+  public: [], try: [403, 429, 503], optional: [401, 403, 429, 503], required: [401, 403, 429, 503]
 }
 
 function responseOf (status: Status, form: ErrorForm): Readonly<Record<string, unknown>> {

@@ -25,15 +25,17 @@ export function minorVersion ({ openapi }: OpenApiDocument): number {
 }
 
 /**
- * Calls `complete` with each path item that is written to a document, before anything reads it. Returns a function that
- * makes the paths an ordinary object again.
+ * Calls `complete` with each path item that is written to a document, before anything reads it, and with the one that
+ * it replaces. Returns a function that makes the paths an ordinary object again.
  *
  * `@fastify/swagger` has no hook for finished operations: its transforms get schemas, and the responses that they
  * return are read by type providers, which do not accept JSON Schema. So the paths get a proxy as their prototype. The
  * first write of a path finds no property of that name and reaches the proxy, which defines an accessor for later
  * writes. The paths can still be read, copied and cloned like any other object.
  */
-export function watchPaths (document: OpenApiDocument, complete: (item: PathItem) => void): () => void {
+export function watchPaths (
+  document: OpenApiDocument, complete: (item: PathItem, earlier?: PathItem) => void
+): () => void {
   const watch = (url: string, first: PathItem): void => {
     let item = first
     complete(item)
@@ -42,7 +44,7 @@ export function watchPaths (document: OpenApiDocument, complete: (item: PathItem
       configurable: true,
       get: () => item,
       set: (next: PathItem) => {
-        complete(next)
+        complete(next, item)
         item = next
       }
     })

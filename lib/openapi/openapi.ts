@@ -121,8 +121,8 @@ export class OpenApi {
     const watched = this.#watched
     const writer = new DocumentWriter(document, operation => watched.findPolicy(operation), this.#options)
     watched.leave()
-    const stop = watchPaths(document, item => {
-      writer.complete(item)
+    const stop = watchPaths(document, (item, earlier) => {
+      writer.complete(item, earlier)
       watched.leave()
     })
     // a document is generated synchronously
