@@ -467,7 +467,11 @@ t.test('calls a custom scheme again, and checks the expiry that it returned', as
   const headers = { 'x-own': '1' }
   t.match(await sendSlowly(app, '/required', headers, () => {}), { status: 200 })
   t.equal(now.rechecked, 1)
-  t.equal((await app.inject({ method: 'POST', url: '/required', headers, payload: {} })).statusCode, 200)
+  for (let i = 0; i < 10; i++) {
+    t.equal((await app.inject({ method: 'POST', url: '/required', headers, payload: {} })).statusCode, 200)
+  }
+  // on a busy machine, a quick request may be slow
+  t.ok(now.rechecked < 11, 'a quick request is not checked again')
   for (const url of ['/required', '/hooks']) {
     now.answer = first
     t.match(
