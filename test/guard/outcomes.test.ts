@@ -670,6 +670,23 @@ t.test('takes any value but false for a restriction of a custom scheme', async t
   }
 })
 
+t.test('lets a delegated credential use only entries of anyOf that require a scope', async t => {
+  const { app } = await createApplication({
+    schemes: {
+      one: scripted('one', {
+        authenticate: async ({ headers: { 'x-scope': scope } }) => authenticated(
+          { id: 'ann', roles: ['clerk'], ...typeof scope === 'string' ? { scopes: [scope] } : {} }, { delegated: true }
+        )
+      })
+    }
+  })
+  const auth = { anyOf: [{ scopes: 'orders:read' }, { roles: 'clerk' }] } as const
+  app.get('/', { config: { auth } }, handler().handler)
+  t.equal((await app.inject('/')).statusCode, 403, 'the role of the owner is not enough')
+  t.equal((await app.inject({ url: '/', headers: { 'x-scope': 'orders:write' } })).statusCode, 403)
+  t.equal((await app.inject({ url: '/', headers: { 'x-scope': 'orders:read' } })).statusCode, 200)
+})
+
 t.test('creates frozen outcomes with the kit', async t => {
   t.same(
     [absent, foreign, invalid('why'), expired('why')],

@@ -49,6 +49,21 @@ t.test('sends limit and remaining requests as in draft-ietf-httpapi-ratelimit-he
   t.equal((await app.inject('/limited')).headers.ratelimit, undefined)
 })
 
+t.test('counts principals apart whose names have quotes', async t => {
+  const names = [['a', 'b","c'], ['a","b', 'c'], ['a', 'b\\",\\"c'], ['a"', 'b'], ['a', '"b']] as const
+  const one: Scheme = {
+    openapi: { type: 'apiKey', in: 'header', name: 'x-key' },
+    authenticate ({ headers: { 'x-key': index } }) {
+      const [realm, id] = names[Number(index)] ?? ['', '']
+      return authenticated({ realm, id }) as never
+    }
+  }
+  const app = await createApp(t, { schemes: { one } })
+  app.get('/', { config: { auth: { rateLimit: { max: 1, window: '1m' } } } }, async () => 'in')
+  const ask = async (index: number) => (await app.inject({ url: '/', headers: { 'x-key': String(index) } })).statusCode
+  for (const index of names.keys()) t.same([await ask(index), await ask(index)], [200, 429], String(names[index]))
+})
+
 t.test('applies limits.requests to every route without a limit of its own, its group or the default', async t => {
   for (const limits of [{ requests: { max: 3, window: '1m' } }] as const) {
     const app = await createApp(t, { limits })
