@@ -42,7 +42,7 @@ interface Progress {
 
 const start: Progress = Object.freeze({ next: 0, foreignSeen: false })
 
-/** The same while an alternative waits for a scheme. */
+/** A {@link Progress} whose last alternative is still waiting for a scheme. */
 interface WaitingProgress extends Progress {
   readonly attempt: Promise<Attempt>
 }
@@ -56,7 +56,7 @@ interface PartialAttempt {
 
 const startOfAttempt: PartialAttempt = Object.freeze({ next: 0, identities: [], missing: null })
 
-/** The same while the answer of a scheme is awaited. */
+/** A {@link PartialAttempt} whose last scheme has not answered yet. */
 interface WaitingAttempt extends PartialAttempt {
   readonly answer: Promise<Answer>
 }

@@ -99,8 +99,8 @@ export class RequestState {
   /** The config of the route, read by its first stage. */
   routeConfig: object | null = null
   /**
-   * The time of the latest answer that {@link isTimed}, in milliseconds since 1970. The clock is read once for each
-   * stage: it takes as long as finding a token in the cache.
+   * The time of the latest answer that may expire or be checked again, in milliseconds since 1970. The clock is read
+   * once for each stage, because that takes as long as finding a token in the cache.
    */
   checkedAt = 0
   /** `request.auth`, created when it is first read. */

@@ -277,7 +277,7 @@ function nameOf (
   return `[${quote(realm)},${quote(id)},${routeName(request, window)}`
 }
 
-/** Returns the same as `JSON.stringify`, which takes twice as long for a usual name. */
+/** Returns the same as `JSON.stringify`, which takes longer for names without special characters. */
 function quote (name: string): string {
   return /^[\w.:@|-]*$/.test(name) ? `"${name}"` : JSON.stringify(name)
 }

@@ -110,7 +110,7 @@ export function issuerUrlProblem (issuer: string, insecureHosts: readonly string
 async function open (
   url: URL, { method, headers: own, body }: JsonRequest, { agent, signal }: FetchOptions
 ): Promise<IncomingMessage> {
-  // https and its TLS are a tenth of what it takes to load this package
+  // loaded only now, because https and its TLS are a tenth of what this package takes to load
   const send = url.protocol === 'https:' ? (await import('node:https')).request : requestHttp
   // Fetches are rare. The server would close an idle connection before the next fetch, which would then fail.
   const headers = {

@@ -92,7 +92,7 @@ export interface OpenedCookie extends CachedToken {
   readonly session: Session
   /** The instant at which the session ends, in milliseconds since 1970. */
   readonly endsAt: number
-  /** The outcome of a request with the cookie, without its credential. Created for the first request. */
+  /** The outcome that requests with the cookie share, apart from the credential. The first request creates it. */
   outcome: Authenticated | null
   /** Sealed with an older secret than the newest. */
   readonly old: boolean

@@ -279,7 +279,7 @@ export class SessionManager {
     return current.outcome
   }
 
-  /** Returns the outcome of all requests with a cookie, without their credentials. */
+  /** Returns the outcome that all requests with a cookie share, apart from the credential. */
   #outcomeOf (session: Session): Authenticated {
     const { authenticatedAt } = session
     return completeOutcome(session.principal, {
