@@ -167,7 +167,7 @@ export async function settleAll<T> (calls: Iterable<Promise<T>>): Promise<readon
  * live as long as a request.
  *
  * Each field has a class that is written out. Classes that a function returns would share their inline caches, which
- * makes access to their fields three times as slow.
+ * makes access to their fields two to three times as slow.
  */
 export class GivenObject {
   constructor (given: object) {
